@@ -1,0 +1,190 @@
+//! One attempt: what is sent, and how the reply is judged.
+//!
+//! Composes the signed request, posts it, and turns what comes back into the attempt's record. It
+//! never decides when to send; that is the lane's work.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+
+use super::now_ms;
+use crate::domain::delivery::{Attempt, KEPT_RESPONSE_BYTES, Outcome, Reply, Verdict, judge};
+use crate::domain::directory::Subscription;
+use crate::domain::event::Event;
+use crate::domain::retry::Schedule;
+use crate::outbound::{Client, Outgoing, SendError};
+use crate::store::ledger::Todo;
+
+/// What the relay calls itself to receivers.
+pub const USER_AGENT_VALUE: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+const X_POSTRIDER_EVENT: HeaderName = HeaderName::from_static("x-postrider-event");
+const X_POSTRIDER_ATTEMPT: HeaderName = HeaderName::from_static("x-postrider-attempt");
+
+/// Where a subscription's deliveries go, parsed once.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// As it was when the target was parsed.
+    pub subscription: Arc<Subscription>,
+    url: http::Uri,
+    host: Option<HeaderValue>,
+}
+
+impl Target {
+    /// Parses a subscription's URL. It was vetted when it was saved, so `None` is not expected.
+    pub fn of(subscription: Arc<Subscription>) -> Option<Self> {
+        let url: http::Uri = subscription.url.parse().ok()?;
+        let host = url
+            .authority()
+            .and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+        Some(Self {
+            subscription,
+            url,
+            host,
+        })
+    }
+}
+
+/// Makes an attempt. Never fails: what goes wrong is the attempt's outcome.
+pub async fn attempt(
+    client: &Client,
+    target: &Target,
+    event: &Event,
+    todo: Todo,
+    schedule: &Schedule,
+    timeout: std::time::Duration,
+) -> (Attempt, Verdict) {
+    let number = todo.attempts.saturating_add(1);
+    let started_at_ms = now_ms();
+    let headers = headers(target, event, number, started_at_ms / 1000);
+    let body = event.body.clone();
+    let sent = client
+        .post(Outgoing {
+            url: target.url.clone(),
+            headers,
+            body,
+            timeout,
+        })
+        .await;
+    let ended_at_ms = now_ms();
+    let (reply, head) = match sent {
+        Ok(reply) => {
+            let retry_after_ms = reply
+                .retry_after
+                .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            (
+                Reply::Status {
+                    code: reply.status,
+                    retry_after_ms,
+                },
+                reply.head,
+            )
+        }
+        Err(error) => {
+            log_failure(target, &error);
+            (Reply::Error(error.class()), Vec::new())
+        }
+    };
+    let verdict = judge(number, &reply, schedule, ended_at_ms, jitter());
+    let kept = if verdict.outcome == Outcome::Delivered {
+        0
+    } else {
+        KEPT_RESPONSE_BYTES
+    };
+    let record = Attempt {
+        event: event.meta.id,
+        place: todo.slot.place,
+        subscription: target.subscription.id,
+        generation: todo.slot.generation,
+        number,
+        started_at_ms,
+        duration_ms: u32::try_from(ended_at_ms.saturating_sub(started_at_ms)).unwrap_or(u32::MAX),
+        outcome: verdict.outcome,
+        status: match reply {
+            Reply::Status { code, .. } => Some(code),
+            Reply::Error(_) => None,
+        },
+        error: match reply {
+            Reply::Status { .. } => None,
+            Reply::Error(class) => Some(class.to_owned()),
+        },
+        response_head: head.into_iter().take(kept).collect(),
+    };
+    (record, verdict)
+}
+
+/// The record of a delivery that the relay itself could not attempt.
+pub fn not_attempted(
+    target: &Target,
+    todo: Todo,
+    error: &'static str,
+    schedule: &Schedule,
+) -> (Attempt, Verdict) {
+    let number = todo.attempts.saturating_add(1);
+    let now_ms = now_ms();
+    let verdict = judge(number, &Reply::Error(error), schedule, now_ms, jitter());
+    let record = Attempt {
+        event: todo.event,
+        place: todo.slot.place,
+        subscription: target.subscription.id,
+        generation: todo.slot.generation,
+        number,
+        started_at_ms: now_ms,
+        duration_ms: 0,
+        outcome: verdict.outcome,
+        status: None,
+        error: Some(error.to_owned()),
+        response_head: Vec::new(),
+    };
+    (record, verdict)
+}
+
+fn headers(target: &Target, event: &Event, number: u16, timestamp_seconds: u64) -> HeaderMap {
+    let id = event.meta.id.to_string();
+    let signature = target
+        .subscription
+        .secret
+        .sign(&id, timestamp_seconds, &event.body);
+    let mut headers = HeaderMap::with_capacity(8);
+    let mut put = |name, value: Bytes| {
+        // Every value is ASCII that we made; one that is no header value would be left out, and the
+        // receiver would refuse the delivery.
+        if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+            headers.insert(name, value);
+        }
+    };
+    put(WEBHOOK_ID, id.into());
+    put(WEBHOOK_TIMESTAMP, timestamp_seconds.to_string().into());
+    put(WEBHOOK_SIGNATURE, signature.into());
+    put(
+        X_POSTRIDER_EVENT,
+        event.meta.event_type.as_str().to_owned().into(),
+    );
+    put(X_POSTRIDER_ATTEMPT, number.to_string().into());
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+    if let Some(host) = &target.host {
+        headers.insert(HOST, host.clone());
+    }
+    headers
+}
+
+/// The class goes into the attempt's record, for the tenant; the cause may name addresses, and goes
+/// into the operator's log only.
+fn log_failure(target: &Target, error: &SendError) {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    log::debug!(subscription:% = target.subscription.id, class = error.class(); "an attempt failed: {cause}");
+}
+
+/// A number from 0 to 1. It spreads retries; it need not be a secret.
+fn jitter() -> f64 {
+    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+    f64::from(random) / f64::from(u32::MAX)
+}

@@ -1,0 +1,374 @@
+//! The delivery actors: a lane for each subscription.
+//!
+//! Mailbox: offers of deliveries (never more in all than [`WINDOW`], because the dispatcher counts
+//! them), attempts that ended (never more than are in flight), and news of changes. An attempt runs in
+//! a task of its own and sends its end as a message, so a slow receiver holds up nothing but its own
+//! lane, and a panic in one attempt ends that attempt.
+//!
+//! A lane sends within its limits: attempts in flight, a pause that the receiver asked for, and the
+//! bound on outcomes that are not journalled yet. What it was offered it keeps in memory; what it was
+//! not offered stays in the ledger.
+//!
+//! Lost in a crash: nothing; what was in flight is attempted again.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::attempt::{Target, attempt, not_attempted};
+use super::directory::DirectoryHandle;
+use super::queue::{MAX_UNJOURNALLED, QueueHandle};
+use crate::domain::delivery::{Attempt, Verdict};
+use crate::domain::directory::{Change, Subscription, SubscriptionStatus};
+use crate::domain::event::Event;
+use crate::domain::ids::SubscriptionId;
+use crate::domain::retry::Schedule;
+use crate::outbound::Client;
+use crate::store::ledger::Todo;
+use crate::store::log::Log;
+
+/// Deliveries that one lane may have been offered and not settled. Large enough that a lane never
+/// runs dry while outcomes are being journalled, small enough that ten thousand lanes fit in memory.
+pub const WINDOW: usize = 1024;
+/// The most attempts a subscription may have in flight.
+pub const MAX_IN_FLIGHT: u16 = 1000;
+/// News that may wait beside offers and ended attempts.
+const MAX_NEWS: usize = 64;
+
+/// What holds where a subscription says nothing else.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// When failures are tried again.
+    pub schedule: Schedule,
+    /// How long an attempt may take in all.
+    pub timeout: Duration,
+    /// How many attempts may be under way at once.
+    pub max_in_flight: u16,
+}
+
+/// What all lanes share.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Where events are read.
+    pub log: Arc<Log>,
+    /// Where a lane looks up its subscription at every attempt, and has it paused.
+    pub directory: DirectoryHandle,
+    /// Where outcomes go.
+    pub queue: QueueHandle,
+    /// What holds where a subscription says nothing else.
+    pub defaults: Arc<Defaults>,
+    /// The bound on attempts in flight and outcomes not journalled, over all lanes.
+    pub outcomes: Outcomes,
+}
+
+/// Counts attempts from their start until their outcome is journalled.
+#[derive(Debug, Clone)]
+pub struct Outcomes {
+    permits: Arc<Semaphore>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(MAX_UNJOURNALLED)),
+            stopping: Arc::default(),
+        }
+    }
+}
+
+impl Outcomes {
+    /// Lets no new attempt begin, and waits until the outcomes of all others are journalled.
+    pub async fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        let all = u32::try_from(MAX_UNJOURNALLED).unwrap_or(u32::MAX);
+        if let Ok(permits) = self.permits.acquire_many(all).await {
+            permits.forget();
+        }
+    }
+
+    fn begin(&self) -> Option<OwnedSemaphorePermit> {
+        if self.stopping.load(Ordering::Acquire) {
+            return None;
+        }
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+}
+
+/// Sends to a lane.
+#[derive(Debug, Clone)]
+pub struct LaneHandle {
+    addr: Addr<Lane>,
+}
+
+impl LaneHandle {
+    /// Offers deliveries; the dispatcher keeps count of them. Says whether they were taken.
+    pub fn offer(&self, todos: Vec<Todo>) -> bool {
+        self.addr.try_send(Offer(todos)).is_ok()
+    }
+
+    /// The subscription was changed.
+    pub fn refresh(&self) {
+        // A full mailbox means that the lane is about to look anyway.
+        let _ = self.addr.try_send(Refresh);
+    }
+
+    /// The subscription is gone.
+    pub fn stop(&self) {
+        // Without the message the lane notices at its next look at the directory.
+        let _ = self.addr.try_send(Stop);
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Offer(Vec<Todo>);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Refresh;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stop;
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Ended {
+    hold_ms: Option<u64>,
+}
+
+/// The actor; see the module.
+#[derive(Debug)]
+pub struct Lane {
+    id: SubscriptionId,
+    shared: Shared,
+    client: Client,
+    target: Option<Target>,
+    ready: VecDeque<Todo>,
+    in_flight: u16,
+    held_until: Option<Instant>,
+    waiting: bool,
+}
+
+/// Starts a lane.
+pub fn start(
+    arbiter: &ArbiterHandle,
+    id: SubscriptionId,
+    shared: Shared,
+    client: Client,
+) -> LaneHandle {
+    let addr = Lane::start_in_arbiter(arbiter, move |ctx| {
+        ctx.set_mailbox_capacity(WINDOW + usize::from(MAX_IN_FLIGHT) + MAX_NEWS);
+        Lane {
+            id,
+            shared,
+            client,
+            target: None,
+            ready: VecDeque::new(),
+            in_flight: 0,
+            held_until: None,
+            waiting: false,
+        }
+    });
+    LaneHandle { addr }
+}
+
+impl Actor for Lane {
+    type Context = Context<Self>;
+}
+
+impl Handler<Offer> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, Offer(todos): Offer, ctx: &mut Self::Context) {
+        self.ready.extend(todos);
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Ended> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, Ended { hold_ms }: Ended, ctx: &mut Self::Context) {
+        self.in_flight -= 1;
+        if let Some(hold_ms) = hold_ms {
+            let until = Instant::now() + Duration::from_millis(hold_ms);
+            self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
+        }
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Refresh> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, _: Refresh, ctx: &mut Self::Context) {
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Stop> for Lane {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Lane {
+    /// Begins as many attempts as the limits allow.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        while !self.ready.is_empty() {
+            let Some(target) = self.target() else {
+                // Deleted: what is open is cancelled by the ledger.
+                self.ready.clear();
+                return;
+            };
+            let subscription = &target.subscription;
+            let limit = subscription
+                .max_in_flight
+                .unwrap_or(self.shared.defaults.max_in_flight);
+            if subscription.status != SubscriptionStatus::Active || self.in_flight >= limit {
+                return;
+            }
+            if let Some(wait) = self.held_for() {
+                self.look_again_after(wait, ctx);
+                return;
+            }
+            let Some(permit) = self.shared.outcomes.begin() else {
+                self.look_again_after(Duration::from_millis(1), ctx);
+                return;
+            };
+            if let Some(todo) = self.ready.pop_front() {
+                self.in_flight += 1;
+                self.begin(target, todo, permit, ctx.address());
+            }
+        }
+    }
+
+    /// The subscription as it is now: a change counts from the next attempt on.
+    fn target(&mut self) -> Option<Target> {
+        let current = self.shared.directory.view().subscription(self.id)?;
+        let fresh = self
+            .target
+            .as_ref()
+            .is_some_and(|target| Arc::ptr_eq(&target.subscription, &current));
+        if !fresh {
+            self.target = Target::of(current);
+        }
+        self.target.clone()
+    }
+
+    fn held_for(&mut self) -> Option<Duration> {
+        let wait = self.held_until?.checked_duration_since(Instant::now());
+        if wait.is_none() {
+            self.held_until = None;
+        }
+        wait
+    }
+
+    fn look_again_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if !self.waiting {
+            self.waiting = true;
+            ctx.run_later(wait, |lane, ctx| {
+                lane.waiting = false;
+                lane.pump(ctx);
+            });
+        }
+    }
+
+    fn begin(&self, target: Target, todo: Todo, permit: OwnedSemaphorePermit, lane: Addr<Self>) {
+        let shared = self.shared.clone();
+        let client = self.client.clone();
+        actix::spawn(async move {
+            let schedule = target.subscription.retry_schedule.clone();
+            let schedule = schedule.unwrap_or_else(|| shared.defaults.schedule.clone());
+            let made = make(&shared, &client, &target, todo, &schedule);
+            let (record, verdict) = AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|_| {
+                log::error!(subscription:% = target.subscription.id, event:% = todo.event; "an attempt panicked");
+                not_attempted(&target, todo, "internal_error", &schedule)
+            });
+            shared.queue.settle(record, permit);
+            if verdict.gone {
+                pause_gone(&shared.directory, &target.subscription).await;
+            }
+            // A lane that is gone needs no news.
+            let _ = lane
+                .send(Ended {
+                    hold_ms: verdict.hold_ms,
+                })
+                .await;
+        });
+    }
+}
+
+async fn make(
+    shared: &Shared,
+    client: &Client,
+    target: &Target,
+    todo: Todo,
+    schedule: &Schedule,
+) -> (Attempt, Verdict) {
+    match read(shared, todo).await {
+        Some(event) => {
+            attempt(
+                client,
+                target,
+                &event,
+                todo,
+                schedule,
+                shared.defaults.timeout,
+            )
+            .await
+        }
+        None => not_attempted(target, todo, "event_unreadable", schedule),
+    }
+}
+
+/// The event, from memory where the lane keeps up, from the journal where it does not.
+async fn read(shared: &Shared, todo: Todo) -> Option<Event> {
+    if let Some(event) = shared.log.cached_event(todo.slot.place) {
+        return Some(event);
+    }
+    let log = Arc::clone(&shared.log);
+    match tokio::task::spawn_blocking(move || log.event(todo.slot.place)).await {
+        Ok(Ok(event)) => event,
+        Ok(Err(error)) => {
+            log::error!(event:% = todo.event; "an event cannot be read: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// 410: the receiver is gone for good. Its events wait until someone resumes it.
+async fn pause_gone(directory: &DirectoryHandle, subscription: &Subscription) {
+    let id = subscription.id;
+    let paused = directory.change(move |directory| {
+        let active = directory
+            .subscription(id)
+            .filter(|it| it.status == SubscriptionStatus::Active);
+        let change = active.map(|it| {
+            let reason = "the receiver answered 410 Gone".to_owned();
+            let status = SubscriptionStatus::Paused { reason };
+            Change::PutSubscription(Arc::new(Subscription {
+                status,
+                ..Subscription::clone(it)
+            }))
+        });
+        Ok::<_, ()>((change.into_iter().collect(), ()))
+    });
+    match paused.await {
+        Ok(()) => log::warn!(subscription:% = id; "paused: the receiver answered 410 Gone"),
+        Err(error) => {
+            log::warn!(subscription:% = id; "could not be paused after 410 Gone: {error:?}")
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What the rest of the relay sees of the dispatch actor: questions to the ledger.
+
+use actix::{Addr, Message};
+use tokio::sync::oneshot;
+
+use super::Dispatch;
+use crate::actors::Unavailable;
+use crate::domain::delivery::OpenDelivery;
+use crate::domain::event::Place;
+use crate::domain::ids::{EventId, SubscriptionId};
+use crate::store::error::StoreError;
+use crate::store::ledger::Ledger;
+use crate::store::state::rows::Slot;
+
+/// A delivery that is not settled for good.
+pub type Open = (SubscriptionId, Slot, OpenDelivery);
+
+/// Asks the dispatcher.
+#[derive(Debug, Clone)]
+pub struct DispatchHandle {
+    pub(super) addr: Addr<Dispatch>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// The actor does not take more questions, or has stopped.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The state could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl DispatchHandle {
+    /// The deliveries of an event that are not settled for good.
+    pub async fn open_of(&self, place: Place) -> Result<Vec<Open>, DispatchError> {
+        self.ask(move |ledger| ledger.open_of(place)).await
+    }
+
+    /// Deliveries that are not settled for good, the newest event first, strictly before a delivery.
+    pub async fn open_before(
+        &self,
+        before: Option<(SubscriptionId, Slot)>,
+        limit: usize,
+    ) -> Result<Vec<Open>, DispatchError> {
+        self.ask(move |ledger| ledger.open_before(before, limit))
+            .await
+    }
+
+    /// A position at or before the record that holds an event, near it.
+    pub async fn near(&self, event: EventId) -> Result<Option<u64>, DispatchError> {
+        self.ask(move |ledger| ledger.near(event)).await
+    }
+
+    /// Writes a last checkpoint, so that the next start has nothing to replay.
+    pub async fn save(&self) -> Result<(), DispatchError> {
+        let (reply, saved) = oneshot::channel();
+        self.addr
+            .try_send(Save { reply })
+            .map_err(Unavailable::from)?;
+        saved.await.map_err(|_| Unavailable::Stopped.into())
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Ledger) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, DispatchError> {
+        let (reply, answer) = oneshot::channel();
+        let answer_with = Box::new(move |ledger: &Ledger| {
+            let _ = reply.send(question(ledger));
+        });
+        self.addr
+            .try_send(Ask { answer_with })
+            .map_err(Unavailable::from)?;
+        Ok(answer.await.map_err(|_| Unavailable::Stopped)??)
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Ask {
+    pub(super) answer_with: Box<dyn FnOnce(&Ledger) + Send>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Save {
+    pub(super) reply: oneshot::Sender<()>,
+}

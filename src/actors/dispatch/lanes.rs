@@ -1,0 +1,264 @@
+//! The dispatcher's books on the lanes: what each was offered, what it still has room for, and when it
+//! is to be looked at again.
+//!
+//! A lane is offered what it has room for and no more; the rest waits in the ledger and is fetched
+//! from there as room comes back. A retry is offered when it is due, and stays listed in the ledger
+//! until it is settled, so the books remember which ones are out.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use actix::ArbiterHandle;
+
+use crate::actors::delivery::{self, LaneHandle, Shared, WINDOW};
+use crate::domain::ids::SubscriptionId;
+use crate::outbound::Client;
+use crate::store::error::StoreError;
+use crate::store::ledger::{Effect, Ledger, Todo};
+use crate::store::state::rows::Slot;
+
+/// Where lanes run: a thread, and the client of that thread.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The thread.
+    pub arbiter: ArbiterHandle,
+    /// Its client, with its own pool of connections.
+    pub client: Client,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    handle: Option<LaneHandle>,
+    /// Deliveries that it was offered and that are not settled.
+    offered: usize,
+    /// The last delivery that it was offered for the first time.
+    cursor: Option<Slot>,
+    /// Deliveries after the cursor wait in the ledger.
+    behind: bool,
+    /// Retries that it was offered.
+    retries: HashSet<Slot>,
+    /// Retries are due that it had no room for.
+    starved: bool,
+    /// When it is to be looked at again because a retry is due.
+    alarm_ms: Option<u64>,
+    /// Collected for its next offer.
+    outgoing: Vec<Todo>,
+}
+
+impl Lane {
+    fn room(&self) -> usize {
+        WINDOW.saturating_sub(self.offered)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Lanes {
+    lanes: HashMap<SubscriptionId, Lane>,
+    alarms: BTreeSet<(u64, SubscriptionId)>,
+    /// Lanes for which something was collected.
+    unsent: Vec<SubscriptionId>,
+    /// Lanes whose room should be filled from the ledger.
+    hungry: Vec<SubscriptionId>,
+    homes: Vec<Home>,
+    shared: Shared,
+}
+
+impl Lanes {
+    /// No lane yet. `homes` is not empty.
+    pub fn new(homes: Vec<Home>, shared: Shared) -> Self {
+        Self {
+            lanes: HashMap::new(),
+            alarms: BTreeSet::new(),
+            unsent: Vec::new(),
+            hungry: Vec::new(),
+            homes,
+            shared,
+        }
+    }
+
+    /// A subscription that the ledger may hold deliveries of, from an earlier process.
+    pub fn resume(&mut self, subscription: SubscriptionId) {
+        self.lanes.insert(
+            subscription,
+            Lane {
+                behind: true,
+                ..Lane::default()
+            },
+        );
+        self.hungry.push(subscription);
+    }
+
+    /// Takes note of what applying a record meant.
+    pub fn note(&mut self, effect: &Effect, ledger: &Ledger) {
+        match *effect {
+            Effect::Created {
+                subscription,
+                slot,
+                event,
+                due_ms,
+            } => {
+                let lane = self.lanes.entry(subscription).or_default();
+                if let Some(due_ms) = due_ms {
+                    self.set_alarm(subscription, due_ms);
+                } else if lane.behind || lane.room() == 0 {
+                    lane.behind = true;
+                } else {
+                    lane.cursor = Some(slot);
+                    self.give(
+                        subscription,
+                        Todo {
+                            slot,
+                            event,
+                            attempts: 0,
+                        },
+                    );
+                }
+            }
+            Effect::Settled {
+                subscription,
+                slot,
+                due_ms,
+            } => {
+                if let Some(lane) = self.lanes.get_mut(&subscription) {
+                    lane.offered = lane.offered.saturating_sub(1);
+                    lane.retries.remove(&slot);
+                    if lane.behind || lane.starved {
+                        self.hungry.push(subscription);
+                    }
+                }
+                if let Some(due_ms) = due_ms {
+                    self.set_alarm(subscription, due_ms);
+                }
+            }
+            Effect::Subscription(subscription) => {
+                let exists = ledger.directory().subscription(subscription).is_some();
+                self.subscription_changed(subscription, exists);
+            }
+        }
+    }
+
+    fn subscription_changed(&mut self, subscription: SubscriptionId, exists: bool) {
+        match self
+            .lanes
+            .get(&subscription)
+            .and_then(|lane| lane.handle.as_ref())
+        {
+            Some(handle) if exists => handle.refresh(),
+            Some(handle) => handle.stop(),
+            None => {}
+        }
+        if !exists
+            && let Some(alarm_ms) = self
+                .lanes
+                .remove(&subscription)
+                .and_then(|lane| lane.alarm_ms)
+        {
+            self.alarms.remove(&(alarm_ms, subscription));
+        }
+    }
+
+    /// Fills the room of the lanes that something was noted for, and sends all offers.
+    pub fn send_offers(&mut self, ledger: &Ledger, now_ms: u64) -> Result<(), StoreError> {
+        let mut hungry = std::mem::take(&mut self.hungry);
+        hungry.sort_unstable();
+        hungry.dedup();
+        for subscription in hungry.drain(..) {
+            self.feed(subscription, ledger, now_ms)?;
+        }
+        self.hungry = hungry;
+        for subscription in std::mem::take(&mut self.unsent) {
+            self.send(subscription);
+        }
+        Ok(())
+    }
+
+    /// Gives a lane what it has room for: retries that are due, then what waits.
+    fn feed(
+        &mut self,
+        subscription: SubscriptionId,
+        ledger: &Ledger,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let Some(lane) = self.lanes.get_mut(&subscription) else {
+            return Ok(());
+        };
+        let room = lane.room();
+        let mut todos = ledger.due(subscription, now_ms, lane.retries.len() + room + 1)?;
+        todos.retain(|todo| !lane.retries.contains(&todo.slot));
+        lane.starved = todos.len() > room;
+        todos.truncate(room);
+        lane.retries.extend(todos.iter().map(|todo| todo.slot));
+        let room = room - todos.len();
+        if lane.behind && room > 0 {
+            let waiting = ledger.waiting(subscription, lane.cursor, room)?;
+            lane.behind = waiting.len() == room;
+            lane.cursor = waiting.last().map(|todo| todo.slot).or(lane.cursor);
+            todos.extend(waiting);
+        }
+        for todo in todos {
+            self.give(subscription, todo);
+        }
+        if let Some(due_ms) = ledger.next_due_ms(subscription, now_ms)? {
+            self.set_alarm(subscription, due_ms);
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, subscription: SubscriptionId, todo: Todo) {
+        let Some(lane) = self.lanes.get_mut(&subscription) else {
+            return;
+        };
+        if lane.outgoing.is_empty() {
+            self.unsent.push(subscription);
+        }
+        lane.offered += 1;
+        lane.outgoing.push(todo);
+    }
+
+    fn send(&mut self, subscription: SubscriptionId) {
+        let Some(lane) = self.lanes.get_mut(&subscription) else {
+            return;
+        };
+        let handle = lane.handle.get_or_insert_with(|| {
+            // Ids are random, so lanes spread evenly.
+            let at = usize::try_from(subscription.to_bits()).unwrap_or(0) % self.homes.len();
+            let Home { arbiter, client } = &self.homes[at];
+            delivery::start(arbiter, subscription, self.shared.clone(), client.clone())
+        });
+        if !handle.offer(std::mem::take(&mut lane.outgoing)) {
+            // Offers are counted, so a lane always has room for one; it is gone only with its thread.
+            log::error!(subscription:% = subscription; "a lane took no offer");
+        }
+    }
+
+    fn set_alarm(&mut self, subscription: SubscriptionId, due_ms: u64) {
+        let Some(lane) = self.lanes.get_mut(&subscription) else {
+            return;
+        };
+        if lane.alarm_ms.is_none_or(|alarm_ms| due_ms < alarm_ms) {
+            if let Some(alarm_ms) = lane.alarm_ms.replace(due_ms) {
+                self.alarms.remove(&(alarm_ms, subscription));
+            }
+            self.alarms.insert((due_ms, subscription));
+        }
+    }
+
+    /// When the next retry is due.
+    pub fn next_alarm_ms(&self) -> Option<u64> {
+        self.alarms.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// Has the lanes looked at whose retries have come due.
+    pub fn ring(&mut self, now_ms: u64) {
+        while let Some(&(due_ms, subscription)) = self.alarms.first() {
+            if due_ms > now_ms {
+                break;
+            }
+            self.alarms.pop_first();
+            if let Some(lane) = self.lanes.get_mut(&subscription) {
+                lane.alarm_ms = None;
+            }
+            self.hungry.push(subscription);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What the rest of the relay sees of the queue actor: its handle, and the bounds on what may wait.
+//!
+//! A request is counted before it is sent and until it is answered, so the bounds hold however many
+//! ask at once, and a refusal costs nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::{Addr, Handler, Message};
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::Queue;
+use crate::domain::delivery::Attempt;
+use crate::domain::directory::Change;
+use crate::domain::event_type::EventType;
+use crate::domain::ids::{AccountId, EventId, IntegrationId};
+use crate::store::state::rows::KeyedRequest;
+
+/// How much may wait for a commit.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests.
+    pub requests: usize,
+    /// Their bytes.
+    pub bytes: usize,
+}
+
+/// Why nothing was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// As much is waiting as may wait.
+    #[error("the relay is overloaded; try again shortly")]
+    Overloaded,
+    /// The disk has no room.
+    #[error("the relay has no disk space left for events; try again later")]
+    NoSpace,
+    /// The store failed or the relay is stopping.
+    #[error("the relay cannot store events right now")]
+    Unavailable,
+    /// A request with the same idempotency key is under way.
+    #[error("a request with this Idempotency-Key is still being processed")]
+    KeyInFlight,
+    /// The idempotency key came before with another body.
+    #[error("this Idempotency-Key was used before with a different body")]
+    KeyReused,
+}
+
+/// Events of one request: all are accepted, or none.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Whose they are.
+    pub account: AccountId,
+    /// The door they came in by.
+    pub integration: IntegrationId,
+    /// Type and body of each.
+    pub events: Vec<(EventType, Bytes)>,
+    /// Digests of the request's idempotency key and body, if it has a key.
+    pub idempotency: Option<([u8; 16], [u8; 16])>,
+}
+
+impl Incoming {
+    /// What its bodies take.
+    pub fn bytes(&self) -> usize {
+        self.events.iter().map(|(_, body)| body.len()).sum()
+    }
+}
+
+/// What became of a request that was taken in, now or before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accepted {
+    /// The ids of its events, which are on disk.
+    Now(Vec<EventId>),
+    /// Its idempotency key was answered before; here is that answer's first event.
+    Before(KeyedRequest),
+}
+
+/// Sends things to be committed.
+#[derive(Debug, Clone)]
+pub struct QueueHandle {
+    addr: Addr<Queue>,
+    waiting: Arc<Waiting>,
+    limits: Limits,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    requests: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// A place in the queue; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    waiting: Arc<Waiting>,
+    bytes: usize,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.waiting.requests.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl QueueHandle {
+    pub(super) fn new(addr: Addr<Queue>, limits: Limits) -> Self {
+        Self {
+            addr,
+            waiting: Arc::default(),
+            limits,
+        }
+    }
+
+    /// Has events committed. Returns once they are on disk.
+    pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, QueueError> {
+        let permit = self.permit(incoming.bytes())?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Accept {
+            incoming,
+            permit,
+            reply,
+        })?;
+        answer.await.map_err(|_| QueueError::Unavailable)?
+    }
+
+    /// Has directory changes committed. Returns once they are on disk.
+    pub async fn change(&self, changes: Vec<Change>) -> Result<(), QueueError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(ChangeDirectory { changes, reply })?;
+        answer.await.map_err(|_| QueueError::Unavailable)?
+    }
+
+    /// Has the outcome of an attempt committed, some time soon. The permit counts it until then.
+    pub fn settle(&self, attempt: Attempt, permit: OwnedSemaphorePermit) {
+        // Refused only when the relay is stopping; the attempt is repeated after the restart.
+        let _ = self.send(Settle { attempt, permit });
+    }
+
+    /// How many requests wait for a commit.
+    pub fn waiting(&self) -> usize {
+        self.waiting.requests.load(Ordering::Relaxed)
+    }
+
+    fn permit(&self, bytes: usize) -> Result<Permit, QueueError> {
+        let requests = self.waiting.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let waiting_bytes = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let permit = Permit {
+            waiting: Arc::clone(&self.waiting),
+            bytes,
+        };
+        if requests > self.limits.requests || waiting_bytes > self.limits.bytes {
+            return Err(QueueError::Overloaded);
+        }
+        Ok(permit)
+    }
+
+    fn send<M>(&self, message: M) -> Result<(), QueueError>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        Queue: Handler<M>,
+    {
+        self.addr.try_send(message).map_err(|error| match error {
+            actix::prelude::SendError::Full(_) => QueueError::Overloaded,
+            actix::prelude::SendError::Closed(_) => QueueError::Unavailable,
+        })
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Accept {
+    pub(super) incoming: Incoming,
+    pub(super) permit: Permit,
+    pub(super) reply: oneshot::Sender<Result<Accepted, QueueError>>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct ChangeDirectory {
+    pub(super) changes: Vec<Change>,
+    pub(super) reply: oneshot::Sender<Result<(), QueueError>>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Settle {
+    pub(super) attempt: Attempt,
+    pub(super) permit: OwnedSemaphorePermit,
+}

@@ -1,0 +1,116 @@
+//! Idempotency keys: reserved before their request is batched, answered once it is synced.
+//!
+//! A key is in one of three places, and is looked for in this order: *in flight* here, *answered*
+//! here until a checkpoint holds it, and in the state for as long as it is kept. Because one actor
+//! does all of it, there is no moment between looking and reserving.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::domain::event::{IdempotencyMark, Place};
+use crate::domain::ids::EventId;
+use crate::store::error::StoreError;
+use crate::store::ledger::IDEMPOTENCY_KEEP_MS;
+use crate::store::state::State;
+use crate::store::state::rows::{self, KeyedRequest};
+
+/// What a request with a key finds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The key is new and now reserved.
+    New,
+    /// A request with it is not answered yet.
+    InFlight,
+    /// It was answered.
+    Answered(KeyedRequest),
+    /// It came with another body.
+    OtherBody,
+}
+
+/// See the module.
+pub struct Keys {
+    state: Arc<State>,
+    in_flight: HashMap<[u8; 16], [u8; 16]>,
+    answered: HashMap<[u8; 16], KeyedRequest>,
+    /// The answered ones by position, so that they can be forgotten once they are in the state.
+    order: VecDeque<(u64, [u8; 16])>,
+}
+
+impl Keys {
+    /// No key but those of the state.
+    pub fn new(state: Arc<State>) -> Self {
+        Self {
+            state,
+            in_flight: HashMap::new(),
+            answered: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    /// Looks a key up, and reserves it if it is new.
+    pub fn claim(
+        &mut self,
+        scope: [u8; 16],
+        body: [u8; 16],
+        now_ms: u64,
+    ) -> Result<Claim, StoreError> {
+        if let Some(first) = self.in_flight.get(&scope) {
+            return Ok(if *first == body {
+                Claim::InFlight
+            } else {
+                Claim::OtherBody
+            });
+        }
+        let known = match self.answered.get(&scope) {
+            Some(known) => Some(*known),
+            None => self.stored(&scope)?,
+        };
+        if let Some(known) = known.filter(|known| now_ms < known.expires_at_ms) {
+            return Ok(if known.body == body {
+                Claim::Answered(known)
+            } else {
+                Claim::OtherBody
+            });
+        }
+        self.in_flight.insert(scope, body);
+        Ok(Claim::New)
+    }
+
+    fn stored(&self, scope: &[u8; 16]) -> Result<Option<KeyedRequest>, StoreError> {
+        let row = self.state.get(&rows::keyed(scope))?;
+        row.map(|row| rows::decode("an idempotency key", &row))
+            .transpose()
+    }
+
+    /// The request is synced.
+    pub fn answered(&mut self, mark: &IdempotencyMark, first: EventId, place: Place, now_ms: u64) {
+        let scope = mark.scope;
+        self.in_flight.remove(&scope);
+        let known = KeyedRequest {
+            body: mark.body,
+            first,
+            place,
+            events: mark.events,
+            expires_at_ms: now_ms.saturating_add(IDEMPOTENCY_KEEP_MS),
+        };
+        self.answered.insert(scope, known);
+        self.order.push_back((place.position, scope));
+    }
+
+    /// The request failed: its key may be used again.
+    pub fn release(&mut self, scope: &[u8; 16]) {
+        self.in_flight.remove(scope);
+    }
+
+    /// Forgets what a checkpoint holds by now.
+    pub fn forget_saved(&mut self) {
+        let saved_to = self.state.saved_to();
+        while let Some((position, scope)) = self.order.front() {
+            if *position >= saved_to {
+                break;
+            }
+            self.answered.remove(scope);
+            self.order.pop_front();
+        }
+    }
+}

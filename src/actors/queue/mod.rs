@@ -1,0 +1,323 @@
+//! The queue actor: the only door to the log.
+//!
+//! Mailbox: `queue.capacity` requests, plus the outcomes that may be unjournalled and the directory's
+//! changes. It is never full: requests are counted before they are sent, and beyond
+//! `queue.capacity` or `queue.max_bytes` the answer is 503 at once, at no cost in memory.
+//!
+//! One commit is under way at a time; what comes in meanwhile fills the next one, so there is group
+//! commit without a timer. Outcomes of attempts ride along; on their own they wait a few milliseconds
+//! for company, because nobody waits for them.
+//!
+//! Lost in a crash: requests that were not answered, and outcomes that were not journalled (those
+//! attempts are repeated).
+
+mod batch;
+mod event_ids;
+mod handle;
+mod keys;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::{Actor, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler};
+use tokio::sync::oneshot;
+
+use self::batch::{Batch, Caller, Riders};
+use self::event_ids::EventIds;
+use self::handle::{Accept, ChangeDirectory, Settle};
+pub use self::handle::{Accepted, Incoming, Limits, QueueError, QueueHandle};
+use self::keys::{Claim, Keys};
+use super::health::Health;
+use super::now_ms;
+use crate::domain::event::Place;
+use crate::domain::ids::EventId;
+use crate::store::committer::{Commit, Committed, Committer};
+use crate::store::state::State;
+
+/// Outcomes of attempts that may wait to be journalled, over all lanes; at this bound lanes stop
+/// sending. It also bounds what is delivered twice after a crash.
+pub const MAX_UNJOURNALLED: usize = 4096;
+/// Directory changes that may wait. They come one at a time.
+const MAX_CHANGES: usize = 64;
+/// How many outcomes go without waiting for company.
+const MANY_OUTCOMES: usize = 256;
+/// How long outcomes wait for company.
+const OUTCOME_LINGER: Duration = Duration::from_millis(5);
+/// How soon outcomes that a full disk refused are tried again.
+const RETRY_REFUSED_AFTER: Duration = Duration::from_secs(1);
+/// A sync that takes longer than this will not come back.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The actor; see the module.
+pub struct Queue {
+    committer: Committer,
+    keys: Keys,
+    ids: EventIds,
+    health: Health,
+    /// Filled from the back, committed from the front.
+    batches: VecDeque<Batch>,
+    riders: Riders,
+    stage: Stage,
+    lingering: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Committing,
+    /// After an error that is final: nothing is committed any more by this process.
+    Failed,
+}
+
+/// What the actor is built from.
+pub struct Parts {
+    /// The thread that commits.
+    pub committer: Committer,
+    /// Looks up idempotency keys that a checkpoint holds.
+    pub state: Arc<State>,
+    /// The last event id given.
+    pub last_event: Option<EventId>,
+    /// Told of refusals and of the end.
+    pub health: Health,
+}
+
+/// Starts the actor.
+pub fn start(arbiter: &ArbiterHandle, parts: Parts, limits: Limits) -> QueueHandle {
+    let addr = Queue::start_in_arbiter(arbiter, move |ctx| {
+        ctx.set_mailbox_capacity(limits.requests + MAX_UNJOURNALLED + MAX_CHANGES);
+        Queue {
+            committer: parts.committer,
+            keys: Keys::new(parts.state),
+            ids: EventIds::after(parts.last_event),
+            health: parts.health,
+            batches: VecDeque::new(),
+            riders: Riders::default(),
+            stage: Stage::Idle,
+            lingering: false,
+        }
+    });
+    QueueHandle::new(addr, limits)
+}
+
+impl Actor for Queue {
+    type Context = Context<Self>;
+}
+
+impl Handler<Accept> for Queue {
+    type Result = ();
+
+    fn handle(&mut self, request: Accept, ctx: &mut Self::Context) {
+        let answer = match request.incoming.idempotency {
+            Some((scope, body)) => self.claim(scope, body),
+            None => None,
+        };
+        if self.stage == Stage::Failed {
+            let _ = request.reply.send(Err(QueueError::Unavailable));
+        } else if let Some(answer) = answer {
+            let _ = request.reply.send(answer);
+        } else {
+            self.take(request);
+            self.pump(ctx);
+        }
+    }
+}
+
+impl Handler<ChangeDirectory> for Queue {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        ChangeDirectory { changes, reply }: ChangeDirectory,
+        ctx: &mut Self::Context,
+    ) {
+        if self.stage == Stage::Failed {
+            let _ = reply.send(Err(QueueError::Unavailable));
+            return;
+        }
+        self.riders.changes.extend(changes);
+        self.riders.change_callers.push(reply);
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Settle> for Queue {
+    type Result = ();
+
+    fn handle(&mut self, Settle { attempt, permit }: Settle, ctx: &mut Self::Context) {
+        self.riders.attempts.push(attempt);
+        self.riders.permits.push(permit);
+        self.pump(ctx);
+    }
+}
+
+impl Queue {
+    /// Reserves an idempotency key, or says what to answer instead.
+    fn claim(&mut self, scope: [u8; 16], body: [u8; 16]) -> Option<Result<Accepted, QueueError>> {
+        match self.keys.claim(scope, body, now_ms()) {
+            Ok(Claim::New) => None,
+            Ok(Claim::Answered(before)) => Some(Ok(Accepted::Before(before))),
+            Ok(Claim::InFlight) => Some(Err(QueueError::KeyInFlight)),
+            Ok(Claim::OtherBody) => Some(Err(QueueError::KeyReused)),
+            Err(error) => {
+                self.fail(error.to_string());
+                Some(Err(QueueError::Unavailable))
+            }
+        }
+    }
+
+    /// Puts a request into the open batch, or into a new one if it would overfill it.
+    fn take(&mut self, request: Accept) {
+        let bytes = request.incoming.bytes();
+        let mut batch = match self.batches.pop_back() {
+            Some(batch) if batch.has_room_for(bytes) => batch,
+            full => {
+                self.batches.extend(full);
+                Batch::default()
+            }
+        };
+        batch.take(request, &mut self.ids, now_ms());
+        self.batches.push_back(batch);
+    }
+
+    /// Begins the next commit, if there is something to commit and none is under way.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        if self.stage != Stage::Idle {
+            return;
+        }
+        let urgent = !self.batches.is_empty()
+            || !self.riders.changes.is_empty()
+            || self.riders.attempts.len() >= MANY_OUTCOMES;
+        if urgent {
+            self.commit(ctx);
+        } else if !self.riders.attempts.is_empty() {
+            self.linger(ctx, OUTCOME_LINGER);
+        }
+    }
+
+    fn linger(&mut self, ctx: &mut Context<Self>, wait: Duration) {
+        if !self.lingering {
+            self.lingering = true;
+            ctx.run_later(wait, |queue, ctx| {
+                queue.lingering = false;
+                if queue.stage == Stage::Idle && !queue.riders.attempts.is_empty() {
+                    queue.commit(ctx);
+                }
+            });
+        }
+    }
+
+    fn commit(&mut self, ctx: &mut Context<Self>) {
+        let mut batch = self.batches.pop_front().unwrap_or_default();
+        let riders = std::mem::take(&mut self.riders);
+        let ids = batch.ids();
+        let commit = Commit {
+            at_ms: now_ms(),
+            changes: riders.changes.clone(),
+            attempts: riders.attempts.clone(),
+            events: std::mem::take(&mut batch.events),
+        };
+        self.stage = Stage::Committing;
+        let done = tokio::time::timeout(COMMIT_TIMEOUT, self.committer.submit(commit));
+        ctx.spawn(
+            wrap_future::<_, Self>(done).map(move |done, queue, ctx| match done {
+                Ok(Ok(Ok(committed))) => {
+                    queue.committed(committed, batch.callers, &ids, riders, ctx)
+                }
+                Ok(Ok(Err(error))) if error.is_refusal() => {
+                    queue.refused(&error.to_string(), batch.callers, riders, ctx);
+                }
+                failed => {
+                    queue.fail(match failed {
+                        Ok(Ok(Err(error))) => error.to_string(),
+                        Ok(_) => "the thread that writes the journal is gone".to_owned(),
+                        Err(_) => format!("a sync of the journal took over {COMMIT_TIMEOUT:?}"),
+                    });
+                    queue.answer_all(
+                        batch.callers,
+                        riders.change_callers,
+                        QueueError::Unavailable,
+                    );
+                }
+            }),
+        );
+    }
+
+    /// It is on disk: only now does anybody hear of it.
+    fn committed(
+        &mut self,
+        committed: Committed,
+        callers: Vec<Caller>,
+        ids: &[EventId],
+        riders: Riders,
+        ctx: &mut Context<Self>,
+    ) {
+        self.stage = Stage::Idle;
+        self.health.set_refusal(None);
+        self.keys.forget_saved();
+        for caller in callers {
+            if let Some((mark, position)) = caller.mark.zip(committed.events_at) {
+                let index = u32::try_from(caller.events.start).unwrap_or(u32::MAX);
+                let place = Place { position, index };
+                self.keys
+                    .answered(&mark, ids[caller.events.start], place, now_ms());
+            }
+            // Whoever hung up gets no answer; the event is accepted all the same.
+            let _ = caller
+                .reply
+                .send(Ok(Accepted::Now(ids[caller.events].to_vec())));
+        }
+        for caller in riders.change_callers {
+            let _ = caller.send(Ok(()));
+        }
+        self.pump(ctx);
+    }
+
+    /// The disk has no room, and nothing was written. Outcomes are facts and wait for room; whoever
+    /// waits for an answer hears no.
+    fn refused(
+        &mut self,
+        reason: &str,
+        callers: Vec<Caller>,
+        mut riders: Riders,
+        ctx: &mut Context<Self>,
+    ) {
+        self.stage = Stage::Idle;
+        self.health.set_refusal(Some(reason.to_owned()));
+        let change_callers = std::mem::take(&mut riders.change_callers);
+        self.riders.put_back(riders);
+        self.answer_all(callers, change_callers, QueueError::NoSpace);
+        if !self.riders.attempts.is_empty() {
+            self.linger(ctx, RETRY_REFUSED_AFTER);
+        }
+    }
+
+    fn fail(&mut self, reason: String) {
+        self.stage = Stage::Failed;
+        self.health.fail(reason);
+    }
+
+    /// Answers these callers, and all who wait, with an error.
+    fn answer_all(
+        &mut self,
+        callers: Vec<Caller>,
+        change_callers: Vec<oneshot::Sender<Result<(), QueueError>>>,
+        error: QueueError,
+    ) {
+        self.riders.changes.clear();
+        let waiting = std::mem::take(&mut self.batches)
+            .into_iter()
+            .flat_map(|batch| batch.callers);
+        for caller in callers.into_iter().chain(waiting) {
+            if let Some(mark) = caller.mark {
+                self.keys.release(&mark.scope);
+            }
+            let _ = caller.reply.send(Err(error));
+        }
+        let waiting = std::mem::take(&mut self.riders.change_callers);
+        for caller in change_callers.into_iter().chain(waiting) {
+            let _ = caller.send(Err(error));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The command line: what can be typed, and what it does.
+//!
+//! One file for each command. Exit status: 0 done, 1 it failed, 2 what was typed or configured is
+//! wrong.
+
+pub mod client;
+pub mod config;
+pub mod demo;
+pub mod keys;
+pub mod send;
+pub mod serve;
+pub mod style;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Loaded, Sources};
+
+/// A webhook and event relay: one binary, durable before it answers, no other server.
+#[derive(Debug, Parser)]
+#[command(name = "postrider", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay
+    Serve(serve::Serve),
+    /// See the whole journey in a minute: a relay, a receiver, real deliveries
+    Demo(demo::Demo),
+    /// Send an event
+    Send(send::Send),
+    /// Print the effective settings and where each came from
+    Config(SettingsArgs),
+    /// Make and list API keys
+    #[command(subcommand)]
+    Keys(keys::Keys),
+}
+
+/// Where settings come from, on the command line.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SettingsArgs {
+    /// A TOML file with settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the journal and the state live
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Address and port to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+}
+
+impl SettingsArgs {
+    /// The effective settings: command line over environment over file over defaults.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        let options = [
+            ("data_dir", &self.data_dir),
+            ("server.listen", &self.listen),
+        ];
+        let overrides = options
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)))
+            .collect();
+        let env = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Config::load(Sources {
+            file: self.config.clone(),
+            env,
+            overrides,
+        })
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// What was configured is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The log cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] crate::telemetry::TelemetryError),
+    /// The relay did not start, or ended.
+    #[error(transparent)]
+    App(#[from] crate::app::AppError),
+    /// The relay could not be asked, or said no.
+    #[error(transparent)]
+    Client(#[from] client::ClientError),
+    /// A file or the terminal failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The operating system gave no random numbers.
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
+    /// What was to be seen was not seen.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    /// For `map_err` on input and output.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io {
+            what: what.into(),
+            source,
+        }
+    }
+}
+
+/// Runs what was typed.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Send(send) => send.run(),
+        Command::Config(settings) => print_config(&settings),
+        Command::Keys(keys) => keys.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough.
+        Err(CliError::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("postrider: {error}");
+            ExitCode::from(if matches!(error, CliError::Config(_)) {
+                2
+            } else {
+                1
+            })
+        }
+    }
+}
+
+fn print_config(settings: &SettingsArgs) -> Result<(), CliError> {
+    let loaded = settings.load()?;
+    print(&config::render(
+        &loaded.settings,
+        style::stdout_has_colour(),
+    ))
+}
+
+/// Prints to standard output.
+pub(crate) fn print(text: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(CliError::io("cannot print"))
+}

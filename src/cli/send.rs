@@ -1,0 +1,66 @@
+//! `postrider send`: sends one event and prints its uuid.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use actix::System;
+use bytes::Bytes;
+use clap::Args;
+use http::Method;
+use serde_json::Value;
+
+use super::client::RelayArgs;
+use super::{CliError, print};
+
+/// The largest file that is read: more than any relay takes.
+const MAX_BYTES: u64 = 32 << 20;
+
+/// Send an event.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postrider send --integration INTEGRATION_KEY data/samples/order.completed.json
+  echo '{\"event\": \"user.created\", \"data\": {\"user_id\": 1}}' | postrider send --integration INTEGRATION_KEY")]
+pub struct Send {
+    /// The integration's key: the last part of its ingest URL
+    #[arg(long, short, value_name = "INTEGRATION_KEY")]
+    integration: String,
+    /// A file with {"event": …, "data": …}; `-` or nothing reads standard input
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    relay: RelayArgs,
+}
+
+impl Send {
+    /// Sends, and prints the uuid once the event is on the relay's disk.
+    pub fn run(&self) -> Result<(), CliError> {
+        let body = self.read()?;
+        let client = self.relay.client()?;
+        let path = format!("/api/webhooks/{}", self.integration);
+        let answer = System::new().block_on(client.send(Method::POST, &path, body))?;
+        let uuid = answer.get("uuid").and_then(Value::as_str);
+        let uuid =
+            uuid.ok_or_else(|| CliError::Failed("the relay answered without a uuid".to_owned()))?;
+        print(&format!("{uuid}\n"))
+    }
+
+    fn read(&self) -> Result<Bytes, CliError> {
+        let mut body = Vec::new();
+        match self.file.as_deref().filter(|file| file.as_os_str() != "-") {
+            Some(file) => {
+                let what = || CliError::io(format!("cannot read {}", file.display()));
+                let file = std::fs::File::open(file).map_err(what())?;
+                file.take(MAX_BYTES)
+                    .read_to_end(&mut body)
+                    .map_err(what())?;
+            }
+            None => {
+                let read = std::io::stdin()
+                    .lock()
+                    .take(MAX_BYTES)
+                    .read_to_end(&mut body);
+                read.map_err(CliError::io("cannot read standard input"))?;
+            }
+        }
+        Ok(body.into())
+    }
+}

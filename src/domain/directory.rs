@@ -1,0 +1,347 @@
+//! Who there is: accounts, integrations, keys, subscriptions.
+//!
+//! A directory is what its changes, applied in order, add up to. The same changes in the same order
+//! give the same directory wherever they are applied: in the live view, in the dispatcher's view as
+//! of an event's place in the journal, in the snapshot at the head of a journal segment. Records are
+//! shared, never copied.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::api_key::{Environment, KeyHash};
+use super::event_type::TypePattern;
+use super::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
+use super::permission::Permissions;
+use super::rate::Quota;
+use super::retry::Schedule;
+use super::signature::SigningSecret;
+
+/// The most subscriptions one account may have: the bound on the fan-out of an event.
+pub const MAX_SUBSCRIPTIONS: usize = 10_000;
+/// The most integrations one account may have.
+pub const MAX_INTEGRATIONS: usize = 10_000;
+/// The most keys one account may have.
+pub const MAX_KEYS: usize = 100_000;
+/// The most type patterns one subscription may list.
+pub const MAX_PATTERNS: usize = 64;
+/// The longest name or description, in bytes.
+pub const MAX_NAME_BYTES: usize = 256;
+
+/// A tenant: what it owns is invisible to any other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// When it was made, in milliseconds of Unix time.
+    pub created_at_ms: u64,
+}
+
+/// A door through which events of one account come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Integration {
+    /// Its id.
+    pub id: IntegrationId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// The part of the ingest URL that names it; long and random enough not to be guessed.
+    pub ingest_key: String,
+    /// When it was made, in milliseconds of Unix time.
+    pub created_at_ms: u64,
+}
+
+/// What is kept of an API key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// Its id, which gives no access.
+    pub id: KeyId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What people call it.
+    pub name: String,
+    /// The key's SHA-256; the key itself is nowhere.
+    pub hash: KeyHash,
+    /// What it may do.
+    pub permissions: Permissions,
+    /// The only integration it reaches, if it is bound to one.
+    pub integration: Option<IntegrationId>,
+    /// A label.
+    pub environment: Environment,
+    /// Its own rate limit, in place of the configured ones.
+    pub quota: Option<Quota>,
+    /// When it was made, in milliseconds of Unix time.
+    pub created_at_ms: u64,
+    /// When it stops working by itself, in milliseconds of Unix time.
+    pub expires_at_ms: Option<u64>,
+    /// When it was last used, in milliseconds of Unix time.
+    pub last_used_at_ms: Option<u64>,
+}
+
+/// Whether a subscription is sent to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SubscriptionStatus {
+    /// It is.
+    Active,
+    /// It is not, and its events wait.
+    Paused {
+        /// Why, in a few words.
+        reason: String,
+    },
+}
+
+/// Someone who wants events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// The only integration whose events it wants; all of the account's when there is none.
+    pub integration: Option<IntegrationId>,
+    /// Where events are sent.
+    pub url: String,
+    /// The types it wants.
+    pub events: Vec<TypePattern>,
+    /// What it wants to be called.
+    pub description: Option<String>,
+    /// What its deliveries are signed with.
+    pub secret: SigningSecret,
+    /// How many attempts may be under way at once; the configured number when there is none.
+    pub max_in_flight: Option<u16>,
+    /// When failures are tried again; the configured schedule when there is none.
+    pub retry_schedule: Option<Schedule>,
+    /// Whether it is sent to.
+    pub status: SubscriptionStatus,
+    /// When it was made, in milliseconds of Unix time.
+    pub created_at_ms: u64,
+}
+
+/// One step of the directory's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// An account was made or changed.
+    PutAccount(Arc<Account>),
+    /// An integration was made or changed.
+    PutIntegration(Arc<Integration>),
+    /// An integration is gone, and with it the keys bound to it.
+    DeleteIntegration(IntegrationId),
+    /// A key was made or changed.
+    PutKey(Arc<KeyRecord>),
+    /// A key is gone.
+    DeleteKey(KeyId),
+    /// Keys were used at these times (milliseconds of Unix time).
+    KeysUsed(Vec<(KeyId, u64)>),
+    /// A subscription was made or changed.
+    PutSubscription(Arc<Subscription>),
+    /// A subscription is gone; what was open for it is cancelled.
+    DeleteSubscription(SubscriptionId),
+}
+
+/// Everything that the changes so far add up to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Directory {
+    accounts: BTreeMap<AccountId, Arc<Account>>,
+    integrations: BTreeMap<IntegrationId, Arc<Integration>>,
+    keys: BTreeMap<KeyId, Arc<KeyRecord>>,
+    subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
+}
+
+impl Directory {
+    /// Takes one more step.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::PutAccount(account) => {
+                self.accounts.insert(account.id, Arc::clone(account));
+            }
+            Change::PutIntegration(integration) => {
+                self.integrations
+                    .insert(integration.id, Arc::clone(integration));
+            }
+            Change::DeleteIntegration(id) => {
+                self.integrations.remove(id);
+                self.keys.retain(|_, key| key.integration != Some(*id));
+            }
+            Change::PutKey(key) => {
+                self.keys.insert(key.id, Arc::clone(key));
+            }
+            Change::DeleteKey(id) => {
+                self.keys.remove(id);
+            }
+            Change::KeysUsed(uses) => {
+                for (id, at_ms) in uses {
+                    if let Some(key) = self.keys.get_mut(id) {
+                        Arc::make_mut(key).last_used_at_ms = Some(*at_ms);
+                    }
+                }
+            }
+            Change::PutSubscription(subscription) => {
+                self.subscriptions
+                    .insert(subscription.id, Arc::clone(subscription));
+            }
+            Change::DeleteSubscription(id) => {
+                self.subscriptions.remove(id);
+            }
+        }
+    }
+
+    /// The changes that lead from nothing to this directory.
+    pub fn to_changes(&self) -> Vec<Change> {
+        let accounts = self
+            .accounts
+            .values()
+            .map(|it| Change::PutAccount(Arc::clone(it)));
+        let integrations = self
+            .integrations
+            .values()
+            .map(|it| Change::PutIntegration(Arc::clone(it)));
+        let keys = self.keys.values().map(|it| Change::PutKey(Arc::clone(it)));
+        let subscriptions = self
+            .subscriptions
+            .values()
+            .map(|it| Change::PutSubscription(Arc::clone(it)));
+        accounts
+            .chain(integrations)
+            .chain(keys)
+            .chain(subscriptions)
+            .collect()
+    }
+
+    /// The account of this id.
+    pub fn account(&self, id: AccountId) -> Option<&Arc<Account>> {
+        self.accounts.get(&id)
+    }
+
+    /// The integration of this id.
+    pub fn integration(&self, id: IntegrationId) -> Option<&Arc<Integration>> {
+        self.integrations.get(&id)
+    }
+
+    /// The key of this id.
+    pub fn key(&self, id: KeyId) -> Option<&Arc<KeyRecord>> {
+        self.keys.get(&id)
+    }
+
+    /// The subscription of this id.
+    pub fn subscription(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
+        self.subscriptions.get(&id)
+    }
+
+    /// All accounts, by id.
+    pub fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.accounts.values()
+    }
+
+    /// All integrations, by id.
+    pub fn integrations(&self) -> impl Iterator<Item = &Arc<Integration>> {
+        self.integrations.values()
+    }
+
+    /// All keys, by id.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<KeyRecord>> {
+        self.keys.values()
+    }
+
+    /// All subscriptions, by id.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.subscriptions.values()
+    }
+}
+
+/// Records for tests.
+#[cfg(test)]
+pub mod fixtures {
+    use super::*;
+
+    /// A subscription of this account to these patterns.
+    pub fn subscription(id: u64, account: u64, patterns: &[&str]) -> Subscription {
+        Subscription {
+            id: SubscriptionId::from_bits(id),
+            account: AccountId::from_bits(account),
+            integration: None,
+            url: "http://127.0.0.1:9/".to_owned(),
+            events: patterns
+                .iter()
+                .map(|pattern| pattern.parse().unwrap())
+                .collect(),
+            description: None,
+            secret: SigningSecret::from_bytes(&[1; 32]).unwrap(),
+            max_in_flight: None,
+            retry_schedule: None,
+            status: SubscriptionStatus::Active,
+            created_at_ms: 0,
+        }
+    }
+
+    /// A key of this account that may do everything.
+    pub fn key(id: u64, account: u64) -> KeyRecord {
+        KeyRecord {
+            id: KeyId::from_bits(id),
+            account: AccountId::from_bits(account),
+            name: format!("key {id}"),
+            hash: KeyHash::of(&id.to_string()),
+            permissions: Permissions::ALL,
+            integration: None,
+            environment: Environment::Live,
+            quota: None,
+            created_at_ms: 0,
+            expires_at_ms: None,
+            last_used_at_ms: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixtures::{key, subscription};
+    use super::*;
+
+    #[test]
+    fn a_snapshot_leads_to_the_same_directory() {
+        let mut directory = Directory::default();
+        for change in [
+            Change::PutKey(key(1, 1).into()),
+            Change::PutKey(key(2, 1).into()),
+            Change::PutSubscription(subscription(3, 1, &["a.*"]).into()),
+            Change::KeysUsed(vec![(KeyId::from_bits(2), 77), (KeyId::from_bits(9), 78)]),
+            Change::DeleteKey(KeyId::from_bits(1)),
+        ] {
+            directory.apply(&change);
+        }
+        let mut copy = Directory::default();
+        for change in directory.to_changes() {
+            copy.apply(&change);
+        }
+        assert_eq!(copy, directory);
+        assert!(
+            copy.key(KeyId::from_bits(1)).is_none(),
+            "a revoked key stays revoked"
+        );
+        assert_eq!(
+            copy.key(KeyId::from_bits(2)).unwrap().last_used_at_ms,
+            Some(77)
+        );
+    }
+
+    #[test]
+    fn the_keys_of_an_integration_go_with_it() {
+        let integration = IntegrationId::from_bits(5);
+        let mut bound = key(1, 1);
+        bound.integration = Some(integration);
+        let mut directory = Directory::default();
+        directory.apply(&Change::PutKey(bound.into()));
+        directory.apply(&Change::PutKey(key(2, 1).into()));
+        directory.apply(&Change::DeleteIntegration(integration));
+        assert_eq!(
+            directory
+                .keys()
+                .map(|key| key.id.to_bits())
+                .collect::<Vec<_>>(),
+            [2]
+        );
+    }
+}

@@ -1,0 +1,19 @@
+//! Floor 0: what is hard to get right and easy to test.
+//!
+//! Pure values and rules. Nothing here knows actix, sled, a socket or a file, and nothing reads a
+//! clock or draws a random number: time and randomness are arguments.
+
+pub mod api_key;
+pub mod delivery;
+pub mod directory;
+pub mod envelope;
+pub mod event;
+pub mod event_type;
+pub mod idempotency;
+pub mod ids;
+pub mod json;
+pub mod matching;
+pub mod permission;
+pub mod rate;
+pub mod retry;
+pub mod signature;

@@ -1,0 +1,108 @@
+//! Reading a request's body: bounded in bytes and in time, never decompressed.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::web::{Bytes, BytesMut, Payload};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+
+/// The largest body of a management request.
+pub const MAX_MANAGE_BYTES: usize = 64 << 10;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The media type of the body in lower case, without parameters; empty when none is stated.
+pub fn media_type(request: &HttpRequest) -> String {
+    let value = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = value
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
+/// Reads the body, at most `limit_bytes` of it.
+pub async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    limit_bytes: usize,
+) -> Result<Bytes, ApiError> {
+    let encoding = request.headers().get(CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::MediaType(
+            "Send the body without Content-Encoding".to_owned(),
+        ));
+    }
+    let length = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| length > limit_bytes) {
+        return Err(ApiError::TooLarge { limit_bytes });
+    }
+    tokio::time::timeout(BODY_TIMEOUT, collect(payload, limit_bytes))
+        .await
+        .map_err(|_| ApiError::BodyTimeout)?
+}
+
+async fn collect(mut payload: Payload, limit_bytes: usize) -> Result<Bytes, ApiError> {
+    let cut_off = || ApiError::Malformed("The body was cut off".to_owned());
+    // Most bodies arrive in one piece, which needs no copy.
+    let Some(first) = payload.next().await else {
+        return Ok(Bytes::new());
+    };
+    let first = first.map_err(|_| cut_off())?;
+    if first.len() > limit_bytes {
+        return Err(ApiError::TooLarge { limit_bytes });
+    }
+    let Some(second) = payload.next().await else {
+        return Ok(first);
+    };
+    let mut whole = BytesMut::from(&first[..]);
+    let mut next = Some(second);
+    while let Some(piece) = next {
+        let piece = piece.map_err(|_| cut_off())?;
+        if whole.len() + piece.len() > limit_bytes {
+            return Err(ApiError::TooLarge { limit_bytes });
+        }
+        whole.extend_from_slice(&piece);
+        next = payload.next().await;
+    }
+    Ok(whole.freeze())
+}
+
+/// Reads the JSON of a management request.
+pub async fn json<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<T, ApiError> {
+    let media_type = media_type(request);
+    if !(media_type.is_empty() || media_type == "application/json") {
+        return Err(ApiError::MediaType(
+            "Content-Type must be application/json".to_owned(),
+        ));
+    }
+    let bytes = read(request, payload, MAX_MANAGE_BYTES).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        if error.is_data() {
+            ApiError::Invalid(error.to_string())
+        } else {
+            ApiError::Malformed(format!("The body is not valid JSON: {error}"))
+        }
+    })
+}
+
+/// Reads the query string; unknown parameters are refused by name.
+pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, ApiError> {
+    actix_web::web::Query::<T>::from_query(request.query_string())
+        .map(actix_web::web::Query::into_inner)
+        .map_err(|error| ApiError::Invalid(error.to_string()))
+}

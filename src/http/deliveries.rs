@@ -1,0 +1,377 @@
+//! `/v1/deliveries`: how each event fared with each subscription.
+//!
+//! What is not settled for good the dispatcher knows; what was attempted stands in the journal. Lists
+//! show the deliveries of the newest event first, and look at a bounded number of events or
+//! deliveries, so a page may be shorter than its limit while there is more to come.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+
+use super::error::ApiError;
+use super::events::{self, Wanted};
+use super::gate::Caller;
+use super::page::{self, PageQuery};
+use super::{Answer, Relay, blocking, body, time};
+use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
+use crate::domain::event::Place;
+use crate::domain::event_type::EventType;
+use crate::domain::ids::{DeliveryId, EventId, SubscriptionId};
+use crate::domain::permission::Permission;
+use crate::store::state::rows::Slot;
+
+/// Events that one page may look at.
+const MAX_PAGE_EVENTS: usize = 200;
+/// Open deliveries that one page may look at.
+const MAX_PAGE_OPEN: usize = 1000;
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Pending,
+    Retrying,
+    Delivered,
+    Dead,
+    Cancelled,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    limit: Option<usize>,
+    cursor: Option<String>,
+    status: Option<Status>,
+    subscription_id: Option<String>,
+    event_type: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptView {
+    number: u16,
+    started_at: String,
+    duration_ms: u32,
+    status_code: Option<u16>,
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<String>,
+}
+
+/// A delivery and its attempts.
+#[derive(Debug, Serialize)]
+pub struct DeliveryView {
+    id: String,
+    event_uuid: EventId,
+    subscription_id: SubscriptionId,
+    status: Status,
+    next_attempt_at: Option<String>,
+    attempts: Vec<AttemptView>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListedDelivery {
+    #[serde(flatten)]
+    delivery: DeliveryView,
+    event: EventType,
+}
+
+#[derive(Serialize)]
+struct Deliveries {
+    deliveries: Vec<ListedDelivery>,
+    next_cursor: Option<String>,
+}
+
+impl DeliveryView {
+    fn of(
+        id: DeliveryId,
+        open: Option<&OpenDelivery>,
+        attempts: &[Attempt],
+        subscribed: bool,
+    ) -> Self {
+        let last = attempts.last().map(|attempt| attempt.outcome);
+        let status = match (open.map(|open| open.state), last) {
+            _ if !subscribed && last != Some(Outcome::Delivered) => Status::Cancelled,
+            (Some(OpenState::Waiting), _) => Status::Pending,
+            (Some(OpenState::Retrying { .. }), None) => Status::Pending,
+            (Some(OpenState::Retrying { .. }), Some(_)) => Status::Retrying,
+            (Some(OpenState::Dead), _) => Status::Dead,
+            (None, Some(Outcome::Delivered)) => Status::Delivered,
+            (None, _) => Status::Cancelled,
+        };
+        let due_ms = match open.map(|open| open.state) {
+            Some(OpenState::Retrying { due_ms }) if subscribed => Some(due_ms),
+            _ => None,
+        };
+        Self {
+            id: id.to_string(),
+            event_uuid: id.event,
+            subscription_id: id.subscription,
+            status,
+            next_attempt_at: due_ms.map(time::rfc3339),
+            attempts: attempts.iter().map(AttemptView::of).collect(),
+        }
+    }
+}
+
+impl AttemptView {
+    fn of(attempt: &Attempt) -> Self {
+        let head = &attempt.response_head;
+        Self {
+            number: attempt.number,
+            started_at: time::rfc3339(attempt.started_at_ms),
+            duration_ms: attempt.duration_ms,
+            status_code: attempt.status,
+            error: attempt.error.clone(),
+            response: (!head.is_empty()).then(|| String::from_utf8_lossy(head).into_owned()),
+        }
+    }
+}
+
+/// Every delivery of an event, by subscription.
+pub async fn of_event(
+    relay: &Relay,
+    id: EventId,
+    place: Place,
+) -> Result<Vec<DeliveryView>, ApiError> {
+    let open = relay.dispatch.open_of(place).await?;
+    let log = Arc::clone(&relay.log);
+    let attempts = blocking(move || log.attempts_of(id, place)).await?;
+    let mut deliveries: BTreeMap<DeliveryId, (Option<OpenDelivery>, Vec<Attempt>)> =
+        BTreeMap::new();
+    for (subscription, slot, delivery) in open {
+        let id = DeliveryId {
+            event: id,
+            subscription,
+            generation: slot.generation,
+        };
+        deliveries.entry(id).or_default().0 = Some(delivery);
+    }
+    for attempt in attempts {
+        deliveries
+            .entry(attempt.delivery())
+            .or_default()
+            .1
+            .push(attempt);
+    }
+    let view = relay.directory.view();
+    let deliveries = deliveries.into_iter().map(|(id, (open, attempts))| {
+        let subscribed = view.subscription(id.subscription).is_some();
+        DeliveryView::of(id, open.as_ref(), &attempts, subscribed)
+    });
+    Ok(deliveries.collect())
+}
+
+/// Deliveries, those of the newest event first.
+pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
+    let who = caller.with(Permission::EventsRead)?;
+    let query: Query = body::query(&request)?;
+    let subscription = query.subscription_id.as_deref().map(str::parse).transpose();
+    let subscription =
+        subscription.map_err(|error| ApiError::Invalid(format!("subscription_id: {error}")))?;
+    let wanted = Wanted::parse(
+        who,
+        query.event_type.as_deref(),
+        None,
+        query.since.as_deref(),
+        query.until.as_deref(),
+    )?;
+    let page = PageQuery::new(query.limit, query.cursor);
+    let search = Search {
+        relay: &relay,
+        wanted,
+        status: query.status,
+        subscription,
+        before: page.cursor()?.map(Mark::read),
+        limit: page.limit()?,
+    };
+    let (deliveries, next) = match query.status {
+        Some(Status::Pending | Status::Retrying | Status::Dead) => search.open().await?,
+        _ => search.all().await?,
+    };
+    let next_cursor = next.map(Mark::write);
+    Ok(HttpResponse::Ok().json(Deliveries {
+        deliveries,
+        next_cursor,
+    }))
+}
+
+/// The last delivery that a page looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Mark {
+    place: Place,
+    subscription: SubscriptionId,
+    generation: u16,
+}
+
+impl Mark {
+    fn read([position, index, subscription, generation]: [u64; 4]) -> Self {
+        Self {
+            place: Place {
+                position,
+                index: u32::try_from(index).unwrap_or(u32::MAX),
+            },
+            subscription: SubscriptionId::from_bits(subscription),
+            generation: u16::try_from(generation).unwrap_or(u16::MAX),
+        }
+    }
+
+    fn write(self) -> String {
+        let Place { position, index } = self.place;
+        let (subscription, generation) = (self.subscription.to_bits(), u64::from(self.generation));
+        page::cursor(&[position, u64::from(index), subscription, generation])
+    }
+
+    fn at(place: Place, id: &DeliveryId) -> Self {
+        Self {
+            place,
+            subscription: id.subscription,
+            generation: id.generation,
+        }
+    }
+}
+
+struct Search<'a> {
+    relay: &'a Relay,
+    wanted: Wanted,
+    status: Option<Status>,
+    subscription: Option<SubscriptionId>,
+    before: Option<Mark>,
+    limit: usize,
+}
+
+type Page = (Vec<ListedDelivery>, Option<Mark>);
+
+impl Search<'_> {
+    /// Goes through what is not settled for good.
+    async fn open(self) -> Result<Page, ApiError> {
+        let before = self.before.map(|mark| {
+            (
+                mark.subscription,
+                Slot {
+                    place: mark.place,
+                    generation: mark.generation,
+                },
+            )
+        });
+        let open = self
+            .relay
+            .dispatch
+            .open_before(before, MAX_PAGE_OPEN)
+            .await?;
+        let mut next = None;
+        let more = open.len() == MAX_PAGE_OPEN;
+        let mut page = Vec::new();
+        for (subscription, slot, delivery) in open {
+            if page.len() == self.limit {
+                return Ok((page, next));
+            }
+            let place = slot.place;
+            next = Some(Mark {
+                place,
+                subscription,
+                generation: slot.generation,
+            });
+            if self.subscription.is_some_and(|only| only != subscription) {
+                continue;
+            }
+            let log = Arc::clone(&self.relay.log);
+            let Some(event) = blocking(move || log.event(place)).await? else {
+                continue;
+            };
+            if !self.wanted.holds(&event.meta) {
+                continue;
+            }
+            let id = DeliveryId {
+                event: delivery.event,
+                subscription,
+                generation: slot.generation,
+            };
+            let all = of_event(self.relay, id.event, place).await?;
+            let found = all.into_iter().find(|it| it.id == id.to_string());
+            let found = found.filter(|it| self.status.is_none_or(|only| only == it.status));
+            page.extend(found.map(|delivery| ListedDelivery {
+                delivery,
+                event: event.meta.event_type,
+            }));
+        }
+        Ok((page, next.filter(|_| more)))
+    }
+
+    /// Goes through events and all their deliveries.
+    async fn all(self) -> Result<Page, ApiError> {
+        let log = Arc::clone(&self.relay.log);
+        let wanted = self.wanted.clone();
+        // The event that the last page ended in may have more deliveries.
+        let before = self.before.map(|mark| Place {
+            index: mark.place.index + 1,
+            ..mark.place
+        });
+        let found =
+            blocking(move || events::newest(&log, &wanted, before, MAX_PAGE_EVENTS)).await?;
+        let mut page = Vec::new();
+        let mut next = None;
+        for (place, event) in found.events {
+            for delivery in of_event(self.relay, event.meta.id, place)
+                .await?
+                .into_iter()
+                .rev()
+            {
+                let Ok(id) = delivery.id.parse() else {
+                    continue;
+                };
+                let mark = Mark::at(place, &id);
+                let passed = self.before.is_some_and(|before| mark >= before);
+                if passed
+                    || self
+                        .subscription
+                        .is_some_and(|only| only != id.subscription)
+                    || self.status.is_some_and(|only| only != delivery.status)
+                {
+                    continue;
+                }
+                if page.len() == self.limit {
+                    return Ok((page, next));
+                }
+                page.push(ListedDelivery {
+                    delivery,
+                    event: event.meta.event_type.clone(),
+                });
+                next = Some(mark);
+            }
+        }
+        let end = found.next.map(|place| Mark {
+            place,
+            subscription: SubscriptionId::from_bits(0),
+            generation: 0,
+        });
+        Ok((page, end))
+    }
+}
+
+/// One delivery and its attempts.
+pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    let who = caller.with(Permission::EventsRead)?;
+    let missing = || ApiError::NotFound("Delivery");
+    let id: DeliveryId = id.parse().map_err(|_| missing())?;
+    let (place, event) =
+        events::find(&relay, who, id.event)
+            .await
+            .map_err(|error| match error {
+                ApiError::NotFound(_) => missing(),
+                other => other,
+            })?;
+    let all = of_event(&relay, id.event, place).await?;
+    let delivery = all
+        .into_iter()
+        .find(|it| it.id == id.to_string())
+        .ok_or_else(missing)?;
+    Ok(HttpResponse::Ok().json(ListedDelivery {
+        delivery,
+        event: event.meta.event_type,
+    }))
+}

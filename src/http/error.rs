@@ -1,0 +1,315 @@
+//! Errors as callers see them: the one place where they become status codes and words.
+//!
+//! Two dialects, one for each prefix: under `/api/webhooks` exactly `error` and `message`, under `/v1`
+//! exactly `error`, `message` and `timestamp`. Where the two documents of the project's origin give a
+//! text, it is that text to the letter. Nothing here ever holds a key, a secret or a payload.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde::Serialize;
+
+use super::time;
+use crate::actors::Unavailable;
+use crate::actors::auth::AuthError;
+use crate::actors::directory::ChangeError;
+use crate::actors::dispatch::DispatchError;
+use crate::actors::now_ms;
+use crate::actors::queue::QueueError;
+use crate::domain::envelope::{BatchError, EnvelopeError};
+use crate::store::error::StoreError;
+
+/// How long a caller is asked to wait when the relay is overloaded.
+const OVERLOAD_RETRY_SECONDS: u64 = 1;
+/// How long when the disk is full.
+const NO_SPACE_RETRY_SECONDS: u64 = 30;
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// Nobody was recognised.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The key may not do this.
+    #[error("Your API key does not have permission to access this resource")]
+    Forbidden,
+    /// There is no such thing, or it is another account's.
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    /// The path exists, but not with this method.
+    #[error("This method is not allowed here")]
+    MethodNotAllowed,
+    /// It is not JSON.
+    #[error("{0}")]
+    Malformed(String),
+    /// It is well formed but wrong; the text names the field.
+    #[error("{0}")]
+    Invalid(String),
+    /// It contradicts what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// The body is larger than allowed.
+    #[error("The body must be at most {limit_bytes} bytes")]
+    TooLarge {
+        /// What is allowed.
+        limit_bytes: usize,
+    },
+    /// The body's type or encoding is not one that is read here.
+    #[error("{0}")]
+    MediaType(String),
+    /// The body did not come in time.
+    #[error("The body did not arrive in time")]
+    BodyTimeout,
+    /// The key's window is used up.
+    #[error("Rate limit exceeded. Try again in {retry_after_seconds} seconds.")]
+    RateLimited {
+        /// When the window ends.
+        retry_after_seconds: u64,
+    },
+    /// The relay cannot take it now.
+    #[error("{reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+        /// When to try again.
+        retry_after_seconds: u64,
+    },
+    /// The relay failed; the cause is in its log.
+    #[error("The relay failed to answer; the operator's log says why")]
+    Internal,
+}
+
+/// Which words a prefix speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `/api/webhooks`
+    Ingest,
+    /// `/v1`, and everything else.
+    Manage,
+}
+
+#[derive(Serialize)]
+struct IngestBody<'a> {
+    error: &'a str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct ManageBody<'a> {
+    error: &'a str,
+    message: &'a str,
+    timestamp: String,
+}
+
+impl ApiError {
+    /// An error of the relay itself: logged here, once, and not shown.
+    pub fn internal(error: &dyn std::fmt::Display) -> Self {
+        log::error!("a request failed: {error}");
+        Self::Internal
+    }
+
+    /// The answer.
+    pub fn response(&self, dialect: Dialect) -> HttpResponse {
+        let (status, word, title) = self.kind();
+        let mut response = HttpResponseBuilder::new(status);
+        if let Some(seconds) = self.retry_after_seconds() {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        match dialect {
+            Dialect::Ingest => {
+                let (error, message) = self.ingest_words(title);
+                response.json(IngestBody {
+                    error,
+                    message: &message,
+                })
+            }
+            Dialect::Manage => {
+                let timestamp = time::rfc3339_seconds(now_ms());
+                response.json(ManageBody {
+                    error: word,
+                    message: &self.manage_message(),
+                    timestamp,
+                })
+            }
+        }
+    }
+
+    /// Status, the word of the management dialect, the title of the ingest dialect.
+    fn kind(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Auth(_) => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "Invalid API key"),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "FORBIDDEN",
+                "Insufficient permissions",
+            ),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, "NOT_FOUND", "Not found"),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "METHOD_NOT_ALLOWED",
+                "Method not allowed",
+            ),
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "MALFORMED_JSON", "Malformed JSON"),
+            Self::Invalid(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "VALIDATION_FAILED",
+                "Validation failed",
+            ),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "CONFLICT", "Conflict"),
+            Self::TooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "PAYLOAD_TOO_LARGE",
+                "Payload too large",
+            ),
+            Self::MediaType(_) => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "UNSUPPORTED_MEDIA_TYPE",
+                "Unsupported media type",
+            ),
+            Self::BodyTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "REQUEST_TIMEOUT",
+                "Request timeout",
+            ),
+            Self::RateLimited { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "RATE_LIMITED",
+                "Rate limit exceeded",
+            ),
+            Self::Unavailable { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "UNAVAILABLE",
+                "Service unavailable",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "INTERNAL",
+                "Internal error",
+            ),
+        }
+    }
+
+    fn ingest_words(&self, title: &'static str) -> (&'static str, String) {
+        match self {
+            Self::Auth(AuthError::Missing) => (
+                "Missing API key",
+                "API key is required in X-API-Key header".to_owned(),
+            ),
+            Self::Auth(_) => (
+                title,
+                "The provided API key is not valid or has been revoked".to_owned(),
+            ),
+            other => (title, other.to_string()),
+        }
+    }
+
+    fn manage_message(&self) -> String {
+        match self {
+            Self::Auth(AuthError::Missing) => {
+                "Missing API key. Include your API key in the X-API-Key header.".to_owned()
+            }
+            Self::Auth(AuthError::Format) => {
+                "Invalid API key format. Keys must start with 'lwa.' prefix.".to_owned()
+            }
+            Self::Auth(AuthError::Invalid) => {
+                "Invalid API key. Check that your key is correct and active.".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
+    fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited {
+                retry_after_seconds,
+            }
+            | Self::Unavailable {
+                retry_after_seconds,
+                ..
+            } => Some(*retry_after_seconds),
+            _ => None,
+        }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::KeyInFlight => Self::Conflict(error.to_string()),
+            QueueError::KeyReused => Self::Invalid(error.to_string()),
+            QueueError::Overloaded | QueueError::Unavailable => Self::Unavailable {
+                reason: error.to_string(),
+                retry_after_seconds: OVERLOAD_RETRY_SECONDS,
+            },
+            QueueError::NoSpace => Self::Unavailable {
+                reason: error.to_string(),
+                retry_after_seconds: NO_SPACE_RETRY_SECONDS,
+            },
+        }
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(error: Unavailable) -> Self {
+        Self::Unavailable {
+            reason: error.to_string(),
+            retry_after_seconds: OVERLOAD_RETRY_SECONDS,
+        }
+    }
+}
+
+impl From<ChangeError<Self>> for ApiError {
+    fn from(error: ChangeError<Self>) -> Self {
+        match error {
+            ChangeError::Refused(refusal) => refusal,
+            ChangeError::Queue(error) => error.into(),
+            ChangeError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<DispatchError> for ApiError {
+    fn from(error: DispatchError) -> Self {
+        match error {
+            DispatchError::Unavailable(error) => error.into(),
+            DispatchError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<getrandom::Error> for ApiError {
+    fn from(error: getrandom::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<EnvelopeError> for ApiError {
+    fn from(error: EnvelopeError) -> Self {
+        match error {
+            EnvelopeError::Malformed(_) => Self::Malformed(error.to_string()),
+            _ => Self::Invalid(error.to_string()),
+        }
+    }
+}
+
+impl From<BatchError> for ApiError {
+    fn from(error: BatchError) -> Self {
+        match &error {
+            BatchError::Body(EnvelopeError::Malformed(_))
+            | BatchError::Event {
+                source: EnvelopeError::Malformed(_),
+                ..
+            } => Self::Malformed(error.to_string()),
+            BatchError::TooLarge { limit, .. } => Self::TooLarge {
+                limit_bytes: *limit,
+            },
+            _ => Self::Invalid(error.to_string()),
+        }
+    }
+}

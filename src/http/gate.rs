@@ -1,0 +1,157 @@
+//! Who may pass: recognising the caller and counting the request.
+//!
+//! The same few steps for both prefixes. Every answer to a recognised caller carries the window's
+//! headers, errors included.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+
+use super::Relay;
+use super::error::{ApiError, Dialect};
+use crate::actors::auth::{AuthError, Principal};
+use crate::actors::now_ms;
+use crate::actors::rate_limit::Class;
+use crate::domain::permission::Permission;
+use crate::domain::rate::Decision;
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Marks connections that came through the local socket.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalSocket;
+
+/// Recognises the caller.
+pub fn recognise(request: &HttpRequest, relay: &Relay) -> Result<Principal, ApiError> {
+    let mut values = request.headers().get_all(API_KEY);
+    let Some(value) = values.next() else {
+        return local_operator(request, relay).ok_or(ApiError::Auth(AuthError::Missing));
+    };
+    if values.next().is_some() {
+        return Err(ApiError::Auth(AuthError::Invalid));
+    }
+    let key = value
+        .to_str()
+        .map_err(|_| ApiError::Auth(AuthError::Invalid))?;
+    Ok(relay.auth.authenticate(key)?)
+}
+
+/// Whoever may open the local socket needs no key: the file's mode lets in only who runs the relay.
+fn local_operator(request: &HttpRequest, relay: &Relay) -> Option<Principal> {
+    request.conn_data::<LocalSocket>()?;
+    let directory = relay.directory.view().read();
+    let first = directory
+        .accounts()
+        .min_by_key(|account| account.created_at_ms)?;
+    Some(Principal::LocalOperator(first.id))
+}
+
+/// Counts a request of this many permits. The local operator is outside the windows.
+pub fn count(
+    relay: &Relay,
+    who: &Principal,
+    class: Class,
+    permits: u32,
+) -> (Option<Decision>, Result<(), ApiError>) {
+    let Principal::Key(key) = who else {
+        return (None, Ok(()));
+    };
+    let decision = relay.rate_limit.take(key.id, key.quota, class, permits);
+    let refused = decision
+        .filter(|decision| !decision.allowed)
+        .map(|decision| ApiError::RateLimited {
+            retry_after_seconds: seconds_until(decision.reset_at_ms).max(1),
+        });
+    (decision, refused.map_or(Ok(()), Err))
+}
+
+/// Tells of the window: the documented headers, and the IETF's (draft `ratelimit-headers`).
+pub fn tell(headers: &mut HeaderMap, class: Class, decision: Option<Decision>) {
+    let Some(decision) = decision else { return };
+    let Decision {
+        limit,
+        remaining,
+        reset_at_ms,
+        window_ms,
+        ..
+    } = decision;
+    let name = class.name();
+    let reset_at = reset_at_ms.div_ceil(1000);
+    let left = seconds_until(reset_at_ms);
+    let window = window_ms / 1000;
+    for (header, value) in [
+        ("x-ratelimit-limit", limit.to_string()),
+        ("x-ratelimit-remaining", remaining.to_string()),
+        ("x-ratelimit-reset", reset_at.to_string()),
+        (
+            "ratelimit-policy",
+            format!("\"{name}\";q={limit};w={window}"),
+        ),
+        ("ratelimit", format!("\"{name}\";r={remaining};t={left}")),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(header), value);
+        }
+    }
+}
+
+fn seconds_until(at_ms: u64) -> u64 {
+    at_ms.saturating_sub(now_ms()).div_ceil(1000)
+}
+
+/// The gate before `/v1`: recognises, counts, lets pass, and tells.
+pub async fn manage(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let refuse = |request: ServiceRequest, error: &ApiError, decision| {
+        let mut response = error.response(Dialect::Manage);
+        tell(response.headers_mut(), Class::Manage, decision);
+        Ok(request.into_response(response).map_into_right_body())
+    };
+    let Some(relay) = request.app_data::<web::Data<Relay>>().cloned() else {
+        return refuse(request, &ApiError::Internal, None);
+    };
+    let who = match recognise(request.request(), &relay) {
+        Ok(who) => who,
+        Err(error) => return refuse(request, &error, None),
+    };
+    let (decision, counted) = count(&relay, &who, Class::Manage, 1);
+    if let Err(error) = counted {
+        return refuse(request, &error, decision);
+    }
+    request.extensions_mut().insert(who);
+    let mut response = next.call(request).await?;
+    tell(response.headers_mut(), Class::Manage, decision);
+    Ok(response.map_into_left_body())
+}
+
+/// The caller of a request that has passed the gate.
+#[derive(Debug, Clone)]
+pub struct Caller(pub Principal);
+
+impl Caller {
+    /// The caller, who must hold this right.
+    pub fn with(self, right: Permission) -> Result<Principal, ApiError> {
+        if self.0.may(right) {
+            Ok(self.0)
+        } else {
+            Err(ApiError::Forbidden)
+        }
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = super::ManageError;
+    type Future = std::future::Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {
+        let who = request.extensions().get::<Principal>().cloned();
+        std::future::ready(
+            who.map(Self)
+                .ok_or_else(|| ApiError::Auth(AuthError::Missing).into()),
+        )
+    }
+}

@@ -1,0 +1,237 @@
+//! `POST /api/webhooks/{integration_key}` and its batch: events come in here.
+//!
+//! The caller is recognised and counted before a byte of the body is read; the body goes through one
+//! validating pass and is then handed on as the bytes it was. The 202 is sent when the queue actor
+//! says that the events are on disk.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderName;
+use actix_web::web::{Bytes, Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+
+use super::error::{ApiError, Dialect};
+use super::{Relay, blocking, body, gate};
+use crate::actors::auth::Principal;
+use crate::actors::queue::{Accepted, Incoming};
+use crate::actors::rate_limit::Class;
+use crate::domain::directory::Integration;
+use crate::domain::envelope::{self, MAX_DEPTH};
+use crate::domain::event_type::EventType;
+use crate::domain::idempotency;
+use crate::domain::ids::EventId;
+use crate::domain::permission::Permission;
+use crate::domain::rate::Decision;
+use crate::store::entry::Entry;
+use crate::store::state::rows::KeyedRequest;
+
+/// The most events in one batch.
+pub const MAX_BATCH_EVENTS: usize = 1000;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const NDJSON: [&str; 3] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+];
+
+#[derive(Serialize)]
+struct One {
+    uuid: EventId,
+}
+
+#[derive(Serialize)]
+struct Many {
+    uuids: Vec<EventId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    One,
+    Batch,
+}
+
+/// One event.
+pub async fn one(
+    request: HttpRequest,
+    relay: Data<Relay>,
+    door: Path<String>,
+    payload: Payload,
+) -> HttpResponse {
+    answer(Shape::One, &request, &relay, &door, payload).await
+}
+
+/// Up to [`MAX_BATCH_EVENTS`] events, all or none.
+pub async fn batch(
+    request: HttpRequest,
+    relay: Data<Relay>,
+    door: Path<String>,
+    payload: Payload,
+) -> HttpResponse {
+    answer(Shape::Batch, &request, &relay, &door, payload).await
+}
+
+async fn answer(
+    shape: Shape,
+    request: &HttpRequest,
+    relay: &Relay,
+    door: &str,
+    payload: Payload,
+) -> HttpResponse {
+    let mut decision = None;
+    let taken = take(shape, request, relay, door, payload, &mut decision).await;
+    let mut response = taken.unwrap_or_else(|error| error.response(Dialect::Ingest));
+    gate::tell(response.headers_mut(), Class::Ingest, decision);
+    response
+}
+
+async fn take(
+    shape: Shape,
+    request: &HttpRequest,
+    relay: &Relay,
+    door: &str,
+    payload: Payload,
+    decision: &mut Option<Decision>,
+) -> Result<HttpResponse, ApiError> {
+    let who = gate::recognise(request, relay)?;
+    let mut count = |permits| {
+        let (window, counted) = gate::count(relay, &who, Class::Ingest, permits);
+        *decision = window;
+        counted
+    };
+    if shape == Shape::One {
+        count(1)?;
+    }
+    let integration = enter(relay, &who, door)?;
+    let key = idempotency_key(request)?;
+    let (body, events) = match shape {
+        Shape::One => read_one(request, relay, payload).await?,
+        Shape::Batch => read_batch(request, relay, payload).await?,
+    };
+    if shape == Shape::Batch {
+        count(u32::try_from(events.len()).unwrap_or(u32::MAX))?;
+    }
+    let scope = |key: String| {
+        (
+            idempotency::scope(integration.account, integration.id, &key),
+            idempotency::body(&body),
+        )
+    };
+    let incoming = Incoming {
+        account: integration.account,
+        integration: integration.id,
+        events,
+        idempotency: key.map(scope),
+    };
+    let mut response = HttpResponse::build(StatusCode::ACCEPTED);
+    let uuids = match relay.queue.accept(incoming).await? {
+        Accepted::Now(uuids) => uuids,
+        Accepted::Before(known) => {
+            response.insert_header((IDEMPOTENT_REPLAYED, "true"));
+            answered_before(relay, known).await?
+        }
+    };
+    Ok(match (shape, uuids.first()) {
+        (Shape::One, Some(&uuid)) => response.json(One { uuid }),
+        _ => response.json(Many { uuids }),
+    })
+}
+
+/// The integration that a caller sends to. Another account's does not exist for him.
+fn enter(
+    relay: &Relay,
+    who: &Principal,
+    door: &str,
+) -> Result<std::sync::Arc<Integration>, ApiError> {
+    let integration = relay
+        .directory
+        .view()
+        .integration(door)
+        .filter(|integration| integration.account == who.account())
+        .ok_or(ApiError::NotFound("Integration"))?;
+    if who.may(Permission::EventsWrite) && who.reaches(Some(integration.id)) {
+        Ok(integration)
+    } else {
+        Err(ApiError::Forbidden)
+    }
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, ApiError> {
+    let mut values = request.headers().get_all(IDEMPOTENCY_KEY);
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(ApiError::Invalid(
+            "Idempotency-Key must be given once".to_owned(),
+        ));
+    }
+    let key = idempotency::parse(value.as_bytes())
+        .map_err(|error| ApiError::Invalid(error.to_string()))?;
+    Ok(Some(key.to_owned()))
+}
+
+type Read = (Bytes, Vec<(EventType, Bytes)>);
+
+async fn read_one(
+    request: &HttpRequest,
+    relay: &Relay,
+    payload: Payload,
+) -> Result<Read, ApiError> {
+    let media_type = body::media_type(request);
+    if !(media_type.is_empty() || media_type == "application/json") {
+        return Err(ApiError::MediaType(
+            "Content-Type must be application/json".to_owned(),
+        ));
+    }
+    let body = body::read(request, payload, relay.limits.max_body_bytes).await?;
+    let envelope = envelope::parse(&body, MAX_DEPTH)?;
+    Ok((body.clone(), vec![(envelope.event_type, body)]))
+}
+
+async fn read_batch(
+    request: &HttpRequest,
+    relay: &Relay,
+    payload: Payload,
+) -> Result<Read, ApiError> {
+    let media_type = body::media_type(request);
+    let parse = match media_type.as_str() {
+        "" | "application/json" => envelope::parse_batch,
+        ndjson if NDJSON.contains(&ndjson) => envelope::parse_ndjson,
+        _ => {
+            let message = "Content-Type must be application/json or application/x-ndjson";
+            return Err(ApiError::MediaType(message.to_owned()));
+        }
+    };
+    let body = body::read(request, payload, relay.limits.max_batch_bytes).await?;
+    let items = parse(
+        &body,
+        MAX_BATCH_EVENTS,
+        relay.limits.max_body_bytes,
+        MAX_DEPTH,
+    )?;
+    let events = items
+        .into_iter()
+        .map(|item| (item.envelope.event_type, body.slice(item.range)));
+    Ok((body.clone(), events.collect()))
+}
+
+/// The ids that an idempotency key was answered with.
+async fn answered_before(relay: &Relay, known: KeyedRequest) -> Result<Vec<EventId>, ApiError> {
+    if known.events == 1 {
+        return Ok(vec![known.first]);
+    }
+    let log = std::sync::Arc::clone(&relay.log);
+    let record = blocking(move || log.at(known.place.position)).await?;
+    let Some(Entry::Accepted(events)) = &record.entry else {
+        return Err(ApiError::internal(
+            &"an idempotency key points at no events",
+        ));
+    };
+    let own = events
+        .iter()
+        .skip(known.place.index as usize)
+        .take(known.events as usize);
+    Ok(own.map(|event| event.meta.id).collect())
+}

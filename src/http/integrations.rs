@@ -1,0 +1,184 @@
+//! `/v1/integrations`: the doors through which events come in.
+
+use std::sync::Arc;
+
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+
+use super::error::ApiError;
+use super::gate::Caller;
+use super::keys::{self, NewKey};
+use super::page::{self, PageQuery};
+use super::{Answer, Relay, body, time};
+use crate::actors::auth::Principal;
+use crate::actors::now_ms;
+use crate::domain::api_key::{self, Environment, KeyHash};
+use crate::domain::directory::{Change, Directory, Integration, KeyRecord, MAX_INTEGRATIONS};
+use crate::domain::ids::{IntegrationId, KeyId};
+use crate::domain::permission::{Permission, Permissions};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    name: String,
+}
+
+#[derive(Serialize)]
+struct IntegrationView {
+    id: IntegrationId,
+    name: String,
+    integration_key: String,
+    created_at: String,
+}
+
+#[derive(Serialize)]
+struct NewIntegration {
+    #[serde(flatten)]
+    view: IntegrationView,
+    api_key: NewKey,
+}
+
+#[derive(Serialize)]
+struct Integrations {
+    integrations: Vec<IntegrationView>,
+    next_cursor: Option<String>,
+}
+
+impl IntegrationView {
+    fn of(integration: &Integration) -> Self {
+        Self {
+            id: integration.id,
+            name: integration.name.clone(),
+            integration_key: integration.ingest_key.clone(),
+            created_at: time::rfc3339(integration.created_at_ms),
+        }
+    }
+}
+
+/// Makes an integration, and a key that may send to it and do nothing else.
+pub async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    relay: Data<Relay>,
+    payload: Payload,
+) -> Answer {
+    let who = caller.with(Permission::IntegrationsWrite)?;
+    let create: Create = body::json(&request, payload).await?;
+    let sender = Permissions::of(&[Permission::EventsWrite]);
+    if who.bound_to().is_some() || !who.permissions().include(sender) {
+        return Err(ApiError::Forbidden.into());
+    }
+    let created_at_ms = now_ms();
+    let integration = Arc::new(Integration {
+        id: IntegrationId::from_random(getrandom::u64()?),
+        account: who.account(),
+        name: keys::name(create.name)?,
+        ingest_key: new_ingest_key()?,
+        created_at_ms,
+    });
+    let key = api_key::generate(Environment::Live, getrandom::fill)?;
+    let record = Arc::new(KeyRecord {
+        id: KeyId::from_random(getrandom::u64()?),
+        account: who.account(),
+        name: integration.name.clone(),
+        hash: KeyHash::of(key.expose_secret()),
+        permissions: sender,
+        integration: Some(integration.id),
+        environment: Environment::Live,
+        quota: None,
+        created_at_ms,
+        expires_at_ms: None,
+        last_used_at_ms: None,
+    });
+    let (new, new_key) = (Arc::clone(&integration), Arc::clone(&record));
+    let made = relay.directory.change(move |directory| {
+        if directory.integration(new.id).is_some() || directory.key(new_key.id).is_some() {
+            return Err(ApiError::Conflict("The id is taken; try again".to_owned()));
+        }
+        let of_account = directory
+            .integrations()
+            .filter(|other| other.account == new.account);
+        if of_account.count() >= MAX_INTEGRATIONS {
+            let limit = format!("An account may have at most {MAX_INTEGRATIONS} integrations");
+            return Err(ApiError::Conflict(limit));
+        }
+        Ok((
+            vec![Change::PutIntegration(new), Change::PutKey(new_key)],
+            (),
+        ))
+    });
+    made.await.map_err(ApiError::from)?;
+    Ok(HttpResponse::Created().json(NewIntegration {
+        view: IntegrationView::of(&integration),
+        api_key: NewKey::of(&record, &key),
+    }))
+}
+
+/// The part of an ingest URL that names its integration: as hard to guess as a key.
+fn new_ingest_key() -> Result<String, ApiError> {
+    let key = api_key::generate(Environment::Live, getrandom::fill)?;
+    let digits = key.expose_secret().rsplit('_').next().unwrap_or_default();
+    Ok(digits.chars().take(26).collect())
+}
+
+/// Lists the integrations that the caller may see.
+pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
+    let who = caller.with(Permission::IntegrationsRead)?;
+    let query: PageQuery = body::query(&request)?;
+    let all: Vec<_> = {
+        let directory = relay.directory.view().read();
+        directory
+            .integrations()
+            .filter(|integration| visible(&who, integration))
+            .cloned()
+            .collect()
+    };
+    let (page, next_cursor) = page::cut(all, &query, |it| (it.created_at_ms, it.id.to_bits()))?;
+    let integrations = page
+        .iter()
+        .map(|integration| IntegrationView::of(integration))
+        .collect();
+    Ok(HttpResponse::Ok().json(Integrations {
+        integrations,
+        next_cursor,
+    }))
+}
+
+/// Shows an integration.
+pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    let who = caller.with(Permission::IntegrationsRead)?;
+    let integration = find(&relay.directory.view().read(), &who, &id)?;
+    Ok(HttpResponse::Ok().json(IntegrationView::of(&integration)))
+}
+
+/// Deletes an integration and the keys bound to it, unless it still has subscriptions.
+pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    let who = caller.with(Permission::IntegrationsWrite)?;
+    let deleted = relay.directory.change(move |directory| {
+        let integration = find(directory, &who, &id)?;
+        if directory
+            .subscriptions()
+            .any(|it| it.integration == Some(integration.id))
+        {
+            let message = "The integration still has subscriptions; delete them first";
+            return Err(ApiError::Conflict(message.to_owned()));
+        }
+        Ok((vec![Change::DeleteIntegration(integration.id)], ()))
+    });
+    deleted.await.map_err(ApiError::from)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn find(directory: &Directory, who: &Principal, id: &str) -> Result<Arc<Integration>, ApiError> {
+    let id: Option<IntegrationId> = id.parse().ok();
+    let found = id
+        .and_then(|id| directory.integration(id))
+        .filter(|it| visible(who, it));
+    found.cloned().ok_or(ApiError::NotFound("Integration"))
+}
+
+fn visible(who: &Principal, integration: &Integration) -> bool {
+    integration.account == who.account() && who.reaches(Some(integration.id))
+}

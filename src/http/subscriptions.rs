@@ -1,0 +1,297 @@
+//! `/v1/subscriptions`: who wants which events, and where they are sent.
+
+use std::sync::Arc;
+
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
+
+use super::error::ApiError;
+use super::gate::Caller;
+use super::page::{self, PageQuery};
+use super::{Answer, Relay, body, time};
+use crate::actors::auth::Principal;
+use crate::actors::delivery::MAX_IN_FLIGHT;
+use crate::actors::now_ms;
+use crate::config::{format_duration, parse_duration};
+use crate::domain::directory::{
+    Change, Directory, MAX_NAME_BYTES, MAX_PATTERNS, MAX_SUBSCRIPTIONS, Subscription,
+    SubscriptionStatus,
+};
+use crate::domain::event_type::TypePattern;
+use crate::domain::ids::{IntegrationId, SubscriptionId};
+use crate::domain::permission::Permission;
+use crate::domain::retry::Schedule;
+use crate::domain::signature::SigningSecret;
+use crate::outbound::Guard;
+
+/// Random bytes in a secret that is made here.
+const SECRET_BYTES: usize = 32;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    url: String,
+    events: Vec<String>,
+    integration_id: Option<String>,
+    description: Option<String>,
+    secret: Option<String>,
+    max_in_flight: Option<u16>,
+    retry_schedule: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct SubscriptionView {
+    id: SubscriptionId,
+    url: String,
+    events: Vec<TypePattern>,
+    integration_id: Option<IntegrationId>,
+    description: Option<String>,
+    max_in_flight: Option<u16>,
+    retry_schedule: Option<Vec<String>>,
+    status: &'static str,
+    paused_reason: Option<String>,
+    created_at: String,
+}
+
+#[derive(Serialize)]
+struct NewSubscription {
+    #[serde(flatten)]
+    view: SubscriptionView,
+    secret: String,
+}
+
+#[derive(Serialize)]
+struct Subscriptions {
+    subscriptions: Vec<SubscriptionView>,
+    next_cursor: Option<String>,
+}
+
+impl SubscriptionView {
+    fn of(subscription: &Subscription) -> Self {
+        let (status, paused_reason) = match &subscription.status {
+            SubscriptionStatus::Active => ("active", None),
+            SubscriptionStatus::Paused { reason } => ("paused", Some(reason.clone())),
+        };
+        let wait = |ms: &u64| format_duration(std::time::Duration::from_millis(*ms));
+        let schedule = subscription.retry_schedule.as_ref();
+        Self {
+            id: subscription.id,
+            url: subscription.url.clone(),
+            events: subscription.events.clone(),
+            integration_id: subscription.integration,
+            description: subscription.description.clone(),
+            max_in_flight: subscription.max_in_flight,
+            retry_schedule: schedule.map(|it| it.waits_ms().iter().map(wait).collect()),
+            status,
+            paused_reason,
+            created_at: time::rfc3339(subscription.created_at_ms),
+        }
+    }
+}
+
+/// Makes a subscription. Its secret is shown here and nowhere else.
+pub async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    relay: Data<Relay>,
+    payload: Payload,
+) -> Answer {
+    let who = caller.with(Permission::SubscriptionsWrite)?;
+    let create: Create = body::json(&request, payload).await?;
+    let subscription = Arc::new(plan(&who, &relay.guard, create)?);
+    let new = Arc::clone(&subscription);
+    relay
+        .directory
+        .change(move |directory| admit(directory, new))
+        .await
+        .map_err(ApiError::from)?;
+    Ok(HttpResponse::Created().json(NewSubscription {
+        view: SubscriptionView::of(&subscription),
+        secret: subscription.secret.reveal(),
+    }))
+}
+
+fn plan(who: &Principal, guard: &Guard, create: Create) -> Result<Subscription, ApiError> {
+    let invalid =
+        |field: &str, error: &dyn std::fmt::Display| ApiError::Invalid(format!("{field}: {error}"));
+    let url = url::Url::parse(&create.url).map_err(|error| invalid("url", &error))?;
+    guard
+        .check_url(&url)
+        .map_err(|error| invalid("url", &error))?;
+    let integration = match &create.integration_id {
+        Some(id) => Some(
+            id.parse()
+                .map_err(|error| invalid("integration_id", &error))?,
+        ),
+        None => who.bound_to(),
+    };
+    if !who.reaches(integration) {
+        return Err(ApiError::Forbidden);
+    }
+    let secret = match &create.secret {
+        Some(text) => SigningSecret::parse(text).map_err(|error| invalid("secret", &error))?,
+        None => {
+            let mut bytes = [0; SECRET_BYTES];
+            getrandom::fill(&mut bytes)?;
+            SigningSecret::from_bytes(&bytes).map_err(|error| invalid("secret", &error))?
+        }
+    };
+    if create
+        .max_in_flight
+        .is_some_and(|limit| !(1..=MAX_IN_FLIGHT).contains(&limit))
+    {
+        return Err(ApiError::Invalid(format!(
+            "max_in_flight must be from 1 to {MAX_IN_FLIGHT}"
+        )));
+    }
+    if create
+        .description
+        .as_ref()
+        .is_some_and(|text| text.len() > MAX_NAME_BYTES)
+    {
+        return Err(ApiError::Invalid(format!(
+            "description must be at most {MAX_NAME_BYTES} bytes"
+        )));
+    }
+    Ok(Subscription {
+        id: SubscriptionId::from_random(getrandom::u64()?),
+        account: who.account(),
+        integration,
+        url: url.into(),
+        events: patterns(&create.events)?,
+        description: create.description,
+        secret,
+        max_in_flight: create.max_in_flight,
+        retry_schedule: create.retry_schedule.as_deref().map(schedule).transpose()?,
+        status: SubscriptionStatus::Active,
+        created_at_ms: now_ms(),
+    })
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<TypePattern>, ApiError> {
+    if !(1..=MAX_PATTERNS).contains(&texts.len()) {
+        return Err(ApiError::Invalid(format!(
+            "events must list 1 to {MAX_PATTERNS} type patterns"
+        )));
+    }
+    let parse = |(index, text): (usize, &String)| {
+        text.parse()
+            .map_err(|error| ApiError::Invalid(format!("events[{index}]: {error}")))
+    };
+    texts.iter().enumerate().map(parse).collect()
+}
+
+fn schedule(texts: &[String]) -> Result<Schedule, ApiError> {
+    let parse = |(index, text): (usize, &String)| {
+        let wait = parse_duration(text)
+            .map_err(|error| ApiError::Invalid(format!("retry_schedule[{index}]: {error}")))?;
+        Ok(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+    };
+    let waits_ms = texts
+        .iter()
+        .enumerate()
+        .map(parse)
+        .collect::<Result<_, ApiError>>()?;
+    Schedule::new(waits_ms).map_err(|error| ApiError::Invalid(format!("retry_schedule {error}")))
+}
+
+fn admit(directory: &Directory, new: Arc<Subscription>) -> Result<(Vec<Change>, ()), ApiError> {
+    let integration = new.integration.map(|id| directory.integration(id));
+    if integration.is_some_and(|found| found.is_none_or(|found| found.account != new.account)) {
+        return Err(ApiError::NotFound("Integration"));
+    }
+    if directory.subscription(new.id).is_some() {
+        return Err(ApiError::Conflict("The id is taken; try again".to_owned()));
+    }
+    let of_account = directory
+        .subscriptions()
+        .filter(|other| other.account == new.account);
+    if of_account.count() >= MAX_SUBSCRIPTIONS {
+        let limit = format!("An account may have at most {MAX_SUBSCRIPTIONS} subscriptions");
+        return Err(ApiError::Conflict(limit));
+    }
+    Ok((vec![Change::PutSubscription(new)], ()))
+}
+
+/// Lists the subscriptions that the caller may see.
+pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
+    let who = caller.with(Permission::SubscriptionsRead)?;
+    let query: PageQuery = body::query(&request)?;
+    let all: Vec<_> = {
+        let directory = relay.directory.view().read();
+        directory
+            .subscriptions()
+            .filter(|it| visible(&who, it))
+            .cloned()
+            .collect()
+    };
+    let (page, next_cursor) = page::cut(all, &query, |it| (it.created_at_ms, it.id.to_bits()))?;
+    let subscriptions = page.iter().map(|it| SubscriptionView::of(it)).collect();
+    Ok(HttpResponse::Ok().json(Subscriptions {
+        subscriptions,
+        next_cursor,
+    }))
+}
+
+/// Shows a subscription.
+pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    let who = caller.with(Permission::SubscriptionsRead)?;
+    let subscription = find(&relay.directory.view().read(), &who, &id)?;
+    Ok(HttpResponse::Ok().json(SubscriptionView::of(&subscription)))
+}
+
+/// Deletes a subscription and cancels what is open for it. No attempt starts after the answer.
+pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    let who = caller.with(Permission::SubscriptionsWrite)?;
+    let deleted = relay.directory.change(move |directory| {
+        let subscription = find(directory, &who, &id)?;
+        Ok((vec![Change::DeleteSubscription(subscription.id)], ()))
+    });
+    deleted.await.map_err(ApiError::from)?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Lets events wait instead of sending them.
+pub async fn pause(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    let status = SubscriptionStatus::Paused {
+        reason: "paused by request".to_owned(),
+    };
+    set_status(caller, &relay, id.into_inner(), status).await
+}
+
+/// Sends again, what has waited first.
+pub async fn resume(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    set_status(caller, &relay, id.into_inner(), SubscriptionStatus::Active).await
+}
+
+async fn set_status(
+    caller: Caller,
+    relay: &Relay,
+    id: String,
+    status: SubscriptionStatus,
+) -> Answer {
+    let who = caller.with(Permission::SubscriptionsWrite)?;
+    let changed = relay.directory.change(move |directory| {
+        let subscription = find(directory, &who, &id)?;
+        let changed = Arc::new(Subscription {
+            status,
+            ..Subscription::clone(&subscription)
+        });
+        Ok((vec![Change::PutSubscription(Arc::clone(&changed))], changed))
+    });
+    let subscription = changed.await.map_err(ApiError::from)?;
+    Ok(HttpResponse::Ok().json(SubscriptionView::of(&subscription)))
+}
+
+fn find(directory: &Directory, who: &Principal, id: &str) -> Result<Arc<Subscription>, ApiError> {
+    let id: Option<SubscriptionId> = id.parse().ok();
+    let found = id
+        .and_then(|id| directory.subscription(id))
+        .filter(|it| visible(who, it));
+    found.cloned().ok_or(ApiError::NotFound("Subscription"))
+}
+
+fn visible(who: &Principal, subscription: &Subscription) -> bool {
+    subscription.account == who.account() && who.reaches(subscription.integration)
+}

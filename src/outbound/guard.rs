@@ -1,0 +1,394 @@
+//! The guard: which addresses, names, ports and schemes may be reached.
+//!
+//! It is asked twice: when a URL is saved, so that a mistake is told at once,
+//! and at every connection on the addresses a name resolved to, which is what
+//! protects. It never resolves a name and never opens a connection itself.
+//!
+//! Invariants: what is not public is forbidden unless `outbound.allow` lists
+//! it; what is said about a forbidden address is always the same sentence.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use url::{Host, Url};
+
+/// The longest URL a subscription may have, in bytes.
+pub const MAX_URL_BYTES: usize = 2048;
+
+/// The IPv4 space that is not public: IANA's special-purpose registry, and one
+/// address of a cloud's own.
+const FORBIDDEN_V4: [Ipv4Net; 16] = [
+    v4([0, 0, 0, 0], 8),        // this network
+    v4([10, 0, 0, 0], 8),       // private
+    v4([100, 64, 0, 0], 10),    // carrier-grade NAT
+    v4([127, 0, 0, 0], 8),      // loopback
+    v4([168, 63, 129, 16], 32), // Azure's host agent, on a public number
+    v4([169, 254, 0, 0], 16),   // link-local, cloud metadata
+    v4([172, 16, 0, 0], 12),    // private
+    v4([192, 0, 0, 0], 24),     // protocol assignments
+    v4([192, 0, 2, 0], 24),     // documentation
+    v4([192, 88, 99, 0], 24),   // 6to4 relays
+    v4([192, 168, 0, 0], 16),   // private
+    v4([198, 18, 0, 0], 15),    // benchmarking
+    v4([198, 51, 100, 0], 24),  // documentation
+    v4([203, 0, 113, 0], 24),   // documentation
+    v4([224, 0, 0, 0], 4),      // multicast
+    v4([240, 0, 0, 0], 4),      // reserved, broadcast
+];
+
+/// The IPv6 space that is not public. The first entry holds the unspecified
+/// address, loopback and every form that embeds an IPv4 address in `::/96`.
+const FORBIDDEN_V6: [Ipv6Net; 11] = [
+    v6([0, 0, 0, 0], 8),
+    v6([0x100, 0, 0, 0], 64),      // discard
+    v6([0x2001, 0, 0, 0], 23),     // protocol assignments, Teredo
+    v6([0x2001, 0xdb8, 0, 0], 32), // documentation
+    v6([0x2002, 0, 0, 0], 16),     // 6to4
+    v6([0x3fff, 0, 0, 0], 20),     // documentation
+    v6([0x5f00, 0, 0, 0], 16),     // segment routing
+    v6([0xfc00, 0, 0, 0], 7),      // unique local
+    v6([0xfe80, 0, 0, 0], 10),     // link-local
+    v6([0xfec0, 0, 0, 0], 10),     // site-local
+    v6([0xff00, 0, 0, 0], 8),      // multicast
+];
+
+/// The one hole in `::/8`: RFC 6052's prefix, behind which a NAT64 gateway
+/// reaches the IPv4 address in the last 32 bits.
+const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0], 96);
+
+/// Names under which clouds answer questions about the machine, apart from
+/// those under `.internal` (see [`is_metadata_name`]).
+const METADATA_NAMES: [&str; 5] = [
+    "metadata",
+    "instance-data",
+    "metadata.goog",
+    "metadata.tencentyun.com",
+    "rancher-metadata",
+];
+
+/// Why a URL can't be saved as an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UrlRefused {
+    /// Longer than [`MAX_URL_BYTES`].
+    #[error("url must be at most {MAX_URL_BYTES} bytes")]
+    TooLong,
+    /// Neither `http` nor `https`.
+    #[error("url must start with http:// or https://")]
+    Scheme,
+    /// `http` where only `https` is accepted.
+    #[error("url must start with https://")]
+    HttpsOnly,
+    /// A user name or password; static headers are the place for credentials.
+    #[error("url must not contain a user name or password")]
+    Userinfo,
+    /// A fragment, which is never sent and so is a mistake.
+    #[error("url must not contain a fragment")]
+    Fragment,
+    /// No host, or one that can't be written into a request.
+    #[error("url must name a host that can be dialled")]
+    Host,
+    /// A port that belongs to another protocol.
+    #[error("port must be 80, 443 or above 1023")]
+    Port,
+    /// An address or name that is not public.
+    #[error("address not allowed")]
+    Address,
+}
+
+/// The rules, built once from the settings and shared by every thread.
+#[derive(Debug, Clone, Default)]
+pub struct Guard {
+    allow: Box<[IpNet]>,
+    https_only: bool,
+}
+
+impl Guard {
+    /// A guard that lets through what is public and the networks in `allow`.
+    pub fn new(allow: Vec<IpNet>) -> Self {
+        Self {
+            allow: allow.into_boxed_slice(),
+            https_only: false,
+        }
+    }
+
+    /// The same guard, refusing `http`.
+    #[must_use]
+    pub fn https_only(mut self) -> Self {
+        self.https_only = true;
+        self
+    }
+
+    /// Whether a connection to `address` may be opened.
+    ///
+    /// An IPv4-mapped address is forbidden like the rest of `::/8`; only `allow`
+    /// sees the IPv4 address in it.
+    pub fn permits(&self, address: IpAddr) -> bool {
+        self.allows(address)
+            || match address {
+                IpAddr::V4(v4) => !FORBIDDEN_V4.iter().any(|net| net.contains(&v4)),
+                IpAddr::V6(v6) if NAT64.contains(&v6) => self.permits(nat64_target(v6).into()),
+                IpAddr::V6(v6) => !FORBIDDEN_V6.iter().any(|net| net.contains(&v6)),
+            }
+    }
+
+    /// Whether `url` may be saved as a subscription's endpoint.
+    ///
+    /// A name that passes here is resolved, and its addresses judged, at every
+    /// connection.
+    pub fn check_url(&self, url: &Url) -> Result<(), UrlRefused> {
+        if url.as_str().len() > MAX_URL_BYTES {
+            return Err(UrlRefused::TooLong);
+        }
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(UrlRefused::Scheme);
+        }
+        if !self.permits_scheme(url.scheme()) {
+            return Err(UrlRefused::HttpsOnly);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(UrlRefused::Userinfo);
+        }
+        if url.fragment().is_some() {
+            return Err(UrlRefused::Fragment);
+        }
+        let permitted = match url.host().ok_or(UrlRefused::Host)? {
+            Host::Domain(name) => self.permits_name(name),
+            Host::Ipv4(address) => self.permits(address.into()),
+            Host::Ipv6(address) => self.permits(address.into()),
+        };
+        if !permitted {
+            return Err(UrlRefused::Address);
+        }
+        if !url.port_or_known_default().is_some_and(permits_port) {
+            return Err(UrlRefused::Port);
+        }
+        // The two crates disagree on a few characters in a host; what the
+        // client can't write must not be saved.
+        match url.as_str().parse::<http::Uri>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(UrlRefused::Host),
+        }
+    }
+
+    /// Whether `name` may be resolved at all, in any case, with or without a
+    /// trailing dot.
+    pub(super) fn permits_name(&self, name: &str) -> bool {
+        if is_localhost(name) {
+            self.permits(Ipv4Addr::LOCALHOST.into()) || self.permits(Ipv6Addr::LOCALHOST.into())
+        } else {
+            !is_metadata_name(name)
+        }
+    }
+
+    /// Whether `scheme`, in lower case, may be spoken.
+    pub(super) fn permits_scheme(&self, scheme: &str) -> bool {
+        scheme == "https" || (scheme == "http" && !self.https_only)
+    }
+
+    fn allows(&self, address: IpAddr) -> bool {
+        let canonical = address.to_canonical();
+        self.allow
+            .iter()
+            .any(|net| net.contains(&address) || net.contains(&canonical))
+    }
+}
+
+/// Whether `port` may be dialled. The privileged ones other than HTTP's belong
+/// to protocols that a crafted request could talk to, such as mail.
+pub(super) fn permits_port(port: u16) -> bool {
+    matches!(port, 80 | 443 | 1024..)
+}
+
+/// Whether `name` is `localhost` or below it (RFC 6761, section 6.3).
+pub(super) fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    name.rsplit('.')
+        .next()
+        .is_some_and(|label| label.eq_ignore_ascii_case("localhost"))
+}
+
+/// `.internal` is private space that operators use too, so only the names
+/// within it that carry a metadata service's label are refused.
+fn is_metadata_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    METADATA_NAMES.contains(&name.as_str())
+        || name.strip_suffix(".internal").is_some_and(|rest| {
+            rest.split('.')
+                .any(|label| matches!(label, "metadata" | "instance-data"))
+        })
+}
+
+fn nat64_target(address: Ipv6Addr) -> Ipv4Addr {
+    let [.., a, b, c, d] = address.octets();
+    Ipv4Addr::new(a, b, c, d)
+}
+
+const fn v4([a, b, c, d]: [u8; 4], prefix_len: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix_len)
+}
+
+const fn v6([a, b, c, d]: [u16; 4], prefix_len: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0), prefix_len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first and last address of every forbidden range, and odd ones inside.
+    const FORBIDDEN: &str = "
+        0.0.0.0 0.255.255.255 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255
+        127.0.0.0 127.0.0.1 127.255.255.255 168.63.129.16 169.254.0.0 169.254.169.254
+        169.254.255.255 172.16.0.0 172.31.255.255 192.0.0.0 192.0.0.192 192.0.0.255
+        192.0.2.0 192.0.2.255 192.88.99.0 192.88.99.255 192.168.0.0 192.168.255.255
+        198.18.0.0 198.19.255.255 198.51.100.0 198.51.100.255 203.0.113.0 203.0.113.255
+        224.0.0.0 239.255.255.255 240.0.0.0 255.255.255.255
+        :: ::1 ::7f00:1 ::808:808 ::ffff:127.0.0.1 ::ffff:8.8.8.8 ::ffff:0:7f00:1
+        ff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 64:ff9a:ffff:ffff:ffff:ffff:ffff:ffff
+        64:ff9b::0.0.0.0 64:ff9b::127.0.0.1 64:ff9b::10.1.2.3 64:ff9b::169.254.169.254
+        64:ff9b::255.255.255.255 64:ff9b::1:808:808 64:ff9b:1::808:808
+        100:: 100::ffff:ffff:ffff:ffff 2001:: 2001:0:7f00:1::
+        2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff 2001:db8::
+        2001:db8:ffff:ffff:ffff:ffff:ffff:ffff 2002:: 2002:7f00:1::
+        2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff 3fff:: 3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff
+        5f00:: 5f00:ffff:ffff:ffff:ffff:ffff:ffff:ffff fc00:: fd00:ec2::254
+        fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff fe80:: fe80::1
+        febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff fec0:: fec0::1
+        feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ff00:: ff02::1
+        ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+
+    /// The last address before and the first after each range.
+    const PUBLIC: &str = "
+        1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0
+        168.63.129.15 168.63.129.17 169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0
+        191.255.255.255 192.0.1.0 192.0.1.255 192.0.3.0 192.88.98.255 192.88.100.0
+        192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 198.51.99.255 198.51.101.0
+        203.0.112.255 203.0.114.0 223.255.255.255
+        64:ff9b::8.8.8.8 64:ff9b::172.32.0.0 100:0:0:1:: 2000:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+        2001:200:: 2001:4860:4860::8888 2001:db7:ffff:ffff:ffff:ffff:ffff:ffff 2001:db9::
+        2001:ffff:ffff:ffff:ffff:ffff:ffff:ffff 2003:: 2606:4700::1111
+        3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff 3fff:1000::
+        5eff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 5f01:: fbff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+
+    /// Hosts that lead somewhere private, in every notation a URL parser takes.
+    const FORBIDDEN_HOSTS: &str = "
+        127.0.0.1 127.1 127.0.1 127.0.0.1. 0x7f.1 0x7f000001 0X7F.0.0.1 2130706433 017700000001
+        0177.0.0.1 00000177.0.0.01 0177.0x0.0.1 0 0. 0x0 0000 ①②⑦.⓪.⓪.① 127。0。0。1 %31%32%37.0.0.1
+        %6c%6fcalhost 10.1 0xa.0.0.1 012.1.2.3 167837955 169.254.169.254 0xa9fea9fe 2852039166
+        0251.0376.0251.0376 169.254.43518 192.168.1 0xc0.0xa8.1 172.16.1 100.100.100.200 192.0.0.192
+        4294967295 255.255.255.255 [::] [::1] [0:0:0:0:0:0:0:1] [0000::0001] [::127.0.0.1]
+        [::ffff:127.0.0.1] [::ffff:7f00:1] [0:0:0:0:0:FFFF:7f00:1] [::ffff:8.8.8.8]
+        [::ffff:0:127.0.0.1] [64:ff9b::7f00:1] [64:FF9B::10.0.0.1] [64:ff9b:1::1]
+        [2002:7f00:1::] [2001:0:7f00:1::] [fd00:ec2::254] [fe80::1] [fec0::1] [ff02::1]
+        localhost LOCALHOST localhost. LocalHost.. a.localhost a.b.localhost. metadata METADATA.
+        metadata.google.internal Metadata.Google.Internal. metadata.azure.internal metadata.goog
+        instance-data instance-data. instance-data.ec2.internal x.metadata.google.internal";
+
+    fn guard(allow: &[&str]) -> Guard {
+        Guard::new(allow.iter().map(|net| net.parse().unwrap()).collect())
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn check(guard: &Guard, url: &str) -> Result<(), UrlRefused> {
+        guard.check_url(&url.parse().unwrap())
+    }
+
+    #[test]
+    fn nothing_that_is_not_public_is_permitted() {
+        let (addresses, hosts) = (
+            FORBIDDEN.split_whitespace(),
+            FORBIDDEN_HOSTS.split_whitespace(),
+        );
+        assert!(addresses.clone().count() + hosts.clone().count() >= 100);
+        for text in addresses {
+            assert!(!guard(&[]).permits(ip(text)), "{text} was permitted");
+        }
+        for host in hosts {
+            let refused = check(&guard(&[]), &format!("http://{host}:8080/hook"));
+            assert_eq!(refused, Err(UrlRefused::Address), "{host}");
+        }
+        assert_eq!(UrlRefused::Address.to_string(), "address not allowed");
+    }
+
+    #[test]
+    fn what_borders_on_a_forbidden_range_stays_reachable() {
+        for text in PUBLIC.split_whitespace() {
+            assert!(guard(&[]).permits(ip(text)), "{text} was refused");
+        }
+    }
+
+    #[test]
+    fn an_allowed_network_is_let_through_and_nothing_beside_it() {
+        let guard = guard(&["10.1.0.0/16", "fd00:1::/32"]);
+        for text in "10.1.0.0 10.1.255.255 ::ffff:10.1.2.3 64:ff9b::10.1.2.3 fd00:1::5".split(' ') {
+            assert!(guard.permits(ip(text)), "{text} was refused");
+        }
+        for text in
+            "10.0.255.255 10.2.0.0 ::ffff:10.2.0.0 64:ff9b::10.2.0.0 fd00:2:: ::1".split(' ')
+        {
+            assert!(!guard.permits(ip(text)), "{text} was permitted");
+        }
+    }
+
+    #[test]
+    fn localhost_follows_loopback_but_a_metadata_name_is_never_allowed() {
+        let guard = guard(&["127.0.0.0/8", "169.254.0.0/16"]);
+        for url in [
+            "http://localhost:9000/",
+            "http://a.localhost./",
+            "http://[::ffff:127.0.0.1]/",
+        ] {
+            assert_eq!(check(&guard, url), Ok(()), "{url}");
+        }
+        let metadata = "http://metadata.google.internal/computeMetadata/v1/";
+        assert_eq!(check(&guard, metadata), Err(UrlRefused::Address));
+    }
+
+    #[test]
+    fn ordinary_endpoints_are_accepted() {
+        for url in [
+            "https://hooks.example.com/in?tenant=7&x=a|b`c{d}",
+            "http://example.com:8443",
+            "https://bücher.example/",
+            "https://localhost.example.com/",
+            "https://orders.internal/hook",
+            "https://metadata.example.com./hook",
+            "https://[2606:4700::1111]/",
+        ] {
+            assert_eq!(check(&guard(&[]), url), Ok(()), "{url}");
+        }
+    }
+
+    #[test]
+    fn each_other_fault_of_a_url_has_its_own_sentence() {
+        let long = format!("https://example.com/{}", "a".repeat(MAX_URL_BYTES));
+        for (url, expected) in [
+            (long.as_str(), UrlRefused::TooLong),
+            ("ftp://example.com/", UrlRefused::Scheme),
+            ("file:///etc/passwd", UrlRefused::Scheme),
+            ("gopher://127.0.0.1:6379/_", UrlRefused::Scheme),
+            ("https://user@example.com/", UrlRefused::Userinfo),
+            ("https://example.com:pw@127.0.0.1/", UrlRefused::Userinfo),
+            ("https://example.com/#here", UrlRefused::Fragment),
+            ("https://example.com/#", UrlRefused::Fragment),
+            ("http://example.com:25/", UrlRefused::Port),
+            ("http://example.com:0/", UrlRefused::Port),
+        ] {
+            assert_eq!(check(&guard(&[]), url), Err(expected), "{url}");
+        }
+        let https_only = guard(&[]).https_only();
+        assert_eq!(check(&https_only, "https://example.com/"), Ok(()));
+        let refused = check(&https_only, "http://example.com/");
+        assert_eq!(refused, Err(UrlRefused::HttpsOnly));
+    }
+
+    #[test]
+    fn a_zone_id_is_not_a_url() {
+        for host in ["[fe80::1%25eth0]", "[::1%lo]", "[fe80::1%eth0]"] {
+            assert!(Url::parse(&format!("http://{host}/")).is_err(), "{host}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What can go wrong with the disk.
+//!
+//! Two kinds matter to callers: a refusal ([`StoreError::NoSpace`], nothing was written, try later),
+//! and everything else, which is final: the store is poisoned, the process ends and restarts clean.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Another process has the store open.
+    #[error("{path} is in use by another process; only one relay may run on a data directory")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// Bytes that were known to be safely on disk are not what was written.
+    #[error(
+        "{path} is damaged at byte {offset}: {what}; the relay will not start on it, because events \
+         would be lost in silence; restore a backup, or move the data directory away to start anew"
+    )]
+    Damaged {
+        /// The journal segment.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        what: &'static str,
+    },
+    /// The files are not ours, or not of this store.
+    #[error("{path} does not belong to this store: {what}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        what: &'static str,
+    },
+    /// The files were written by a later release.
+    #[error(
+        "{path} was written by a newer release (format {found}, this one reads up to {known}); start that release"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+        /// The latest format known here.
+        known: u32,
+    },
+    /// There is no room for the next segment. Nothing was written.
+    #[error("the disk is full: {free_bytes} bytes are free, {needed_bytes} are needed")]
+    NoSpace {
+        /// What there is.
+        free_bytes: u64,
+        /// What is needed, the reserve of `store.min_free_bytes` included.
+        needed_bytes: u64,
+    },
+    /// More than fits into one journal segment was to be written at once.
+    #[error("{bytes} bytes do not fit into one journal segment")]
+    TooLarge {
+        /// How much it was.
+        bytes: usize,
+    },
+    /// An earlier error was final.
+    #[error("the store takes no more writes after an earlier error")]
+    Poisoned,
+    /// sled failed.
+    #[error("the state store failed: {0}")]
+    State(#[from] sled::Error),
+    /// A value could not be written in the form the disk has it.
+    #[error("cannot encode a record: {0}")]
+    Encode(#[from] bincode::error::EncodeError),
+    /// A value is not what its checksum or its place promises.
+    #[error("cannot decode {what}: {source}")]
+    Decode {
+        /// What was read.
+        what: &'static str,
+        /// Why it is not that.
+        source: bincode::error::DecodeError,
+    },
+    /// The operating system gave no random numbers.
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+impl StoreError {
+    /// For `map_err` on an operation on a file.
+    pub(crate) fn io<'a>(
+        what: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io {
+            what,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// Whether nothing was written and the store goes on: the only error that is not final.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::NoSpace { .. })
+    }
+}

@@ -1,0 +1,160 @@
+//! Reading records, by position, forwards and backwards.
+//!
+//! A reader never goes past what it is told is synced, and never trusts a length before the checksum
+//! has confirmed it. It holds a bounded number of open files.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::record::{self, Header, NO_PREVIOUS};
+use super::segment::{Layout, read_up_to};
+use crate::store::error::StoreError;
+
+/// Files that are kept open for reading.
+const MAX_OPEN_FILES: usize = 16;
+
+/// One record as it stands on disk.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Where it stands.
+    pub position: u64,
+    /// Where the next one would stand, if it is in the same segment.
+    pub next: u64,
+    /// Where the one before stands, unless this is the first of all.
+    pub previous: Option<u64>,
+    /// The header.
+    pub header: Header,
+    /// What it holds.
+    pub payload: Bytes,
+}
+
+/// What stands at a position.
+#[derive(Debug)]
+pub enum Found {
+    /// A whole record.
+    Record(Frame),
+    /// Nothing was ever written here: the segment ends.
+    Nothing,
+    /// Something that is no whole record.
+    Bad(&'static str),
+}
+
+/// Reads records. Cheap to share.
+#[derive(Debug)]
+pub struct Reader {
+    layout: Layout,
+    files: Mutex<VecDeque<(u64, Arc<File>)>>,
+}
+
+impl Reader {
+    /// A reader of these segments.
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            files: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    /// Where segments are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Reads the record at a position that is known to hold one.
+    pub fn read(&self, position: u64) -> Result<Frame, StoreError> {
+        match self.find(position)? {
+            Found::Record(frame) => Ok(frame),
+            Found::Nothing => Err(self.damaged(position, "a record is missing")),
+            Found::Bad(what) => Err(self.damaged(position, what)),
+        }
+    }
+
+    /// Reads the first record at or after a position, which may be the end of a segment. `None` at
+    /// `end`.
+    pub fn read_from(&self, position: u64, end: u64) -> Result<Option<Frame>, StoreError> {
+        if position >= end {
+            return Ok(None);
+        }
+        match self.find(position)? {
+            Found::Record(frame) => Ok(Some(frame)),
+            Found::Nothing => {
+                let next = self
+                    .layout
+                    .first_position(self.layout.segment_of(position) + 1);
+                if next >= end {
+                    return Err(self.damaged(position, "records that were synced are missing"));
+                }
+                self.read(next).map(Some)
+            }
+            Found::Bad(what) => Err(self.damaged(position, what)),
+        }
+    }
+
+    /// Looks at a position without judging what is there.
+    pub fn find(&self, position: u64) -> Result<Found, StoreError> {
+        let number = self.layout.segment_of(position);
+        let offset = self.layout.offset_of(position);
+        let path = self.layout.path(number);
+        let file = self.file(number)?;
+        let mut head = [0; record::HEADER_BYTES];
+        let read = read_up_to(&file, &mut head, offset).map_err(StoreError::io("read", &path))?;
+        if read < head.len() {
+            // Too little room for a record: the segment is full, or the file is shorter than it was.
+            return Ok(if head[..read].iter().all(|byte| *byte == 0) {
+                Found::Nothing
+            } else {
+                Found::Bad("a record's header is cut off")
+            });
+        }
+        let Some(header) = Header::read(&head) else {
+            return Ok(Found::Nothing);
+        };
+        let framed = record::framed_bytes(header.payload_bytes as usize) as u64;
+        if offset + framed > self.layout.segment_bytes {
+            return Ok(Found::Bad("a record's length points beyond its segment"));
+        }
+        let mut payload = vec![0; header.payload_bytes as usize];
+        let payload_at = offset + record::HEADER_BYTES as u64;
+        let read =
+            read_up_to(&file, &mut payload, payload_at).map_err(StoreError::io("read", &path))?;
+        if read < payload.len() || !header.verify(&head, &payload) {
+            return Ok(Found::Bad("a record's checksum is wrong"));
+        }
+        if header.version > record::VERSION {
+            let (found, known) = (u32::from(header.version), u32::from(record::VERSION));
+            return Err(StoreError::Newer { path, found, known });
+        }
+        Ok(Found::Record(Frame {
+            position,
+            next: position + framed,
+            previous: (header.previous != NO_PREVIOUS).then_some(header.previous),
+            header,
+            payload: Bytes::from(payload),
+        }))
+    }
+
+    fn damaged(&self, position: u64, what: &'static str) -> StoreError {
+        StoreError::Damaged {
+            path: self.layout.path(self.layout.segment_of(position)),
+            offset: self.layout.offset_of(position),
+            what,
+        }
+    }
+
+    fn file(&self, number: u64) -> Result<Arc<File>, StoreError> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, file)) = files.iter().find(|(open, _)| *open == number) {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.layout.path(number);
+        let file = Arc::new(File::open(&path).map_err(StoreError::io("open", &path))?);
+        if files.len() == MAX_OPEN_FILES {
+            files.pop_front();
+        }
+        files.push_back((number, Arc::clone(&file)));
+        Ok(file)
+    }
+}

@@ -1,0 +1,237 @@
+//! Opening a journal that another process left behind: finding its end, and making that end safe.
+//!
+//! Reads every record from a known position to the end, checks the chain, and tells a torn tail from
+//! damage. A torn tail is what a power cut leaves of a write that nobody was answered for; it is cut
+//! off. Damage is anything else, and an error. Before anyone acts on what was read, the bytes after
+//! the last whole record are zeroed and file and directory are synced: until then the end of the
+//! journal may exist only in the page cache, and might vanish with the next power cut.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+
+use super::reader::{Found, Frame, Reader};
+use super::record::{HEADER_BYTES, NO_PREVIOUS};
+use super::segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, Layout, read_up_to, sync_dir};
+use crate::store::error::StoreError;
+
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// The end of the journal: where the next record goes and what it follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// Where the next record goes.
+    pub position: u64,
+    /// Its number.
+    pub next_sequence: u64,
+    /// The checksum of the last record.
+    pub last_crc: u32,
+    /// The position of the last record, or [`NO_PREVIOUS`].
+    pub last_position: u64,
+}
+
+/// Finds the end of the journal and makes it safe to act on. Records are read from the start of the
+/// segment that holds `from` (of the first one, if there is none such). `None` when no segment was
+/// ever used.
+pub fn recover(reader: &Reader, from: Option<u64>) -> Result<Option<Tail>, StoreError> {
+    let layout = reader.layout();
+    let numbers = layout.list()?;
+    let Some(used) = used_segments(layout, &numbers)? else {
+        return Ok(None);
+    };
+    let first = from
+        .map_or(used.first, |from| layout.segment_of(from))
+        .clamp(used.first, used.last);
+    let mut scan = Scan::new(reader, used.last);
+    scan.run(layout.first_position(first))?;
+    let tail = scan.tail;
+    make_safe(layout, &numbers, tail.position)?;
+    Ok(Some(tail))
+}
+
+struct Used {
+    first: u64,
+    last: u64,
+}
+
+/// The segments that carry a header. A gap between them is damage.
+fn used_segments(layout: &Layout, numbers: &[u64]) -> Result<Option<Used>, StoreError> {
+    let mut used: Option<Used> = None;
+    for &number in numbers {
+        let path = layout.path(number);
+        let file = std::fs::File::open(&path).map_err(StoreError::io("open", &path))?;
+        if !layout.check_header(number, &file)? {
+            continue;
+        }
+        match &mut used {
+            None => {
+                used = Some(Used {
+                    first: number,
+                    last: number,
+                })
+            }
+            Some(used) if used.last + 1 == number => used.last = number,
+            Some(used) => {
+                let path = layout.path(used.last + 1);
+                return Err(StoreError::Damaged {
+                    path,
+                    offset: 0,
+                    what: "the segment is missing",
+                });
+            }
+        }
+    }
+    Ok(used)
+}
+
+struct Scan<'a> {
+    reader: &'a Reader,
+    last_segment: u64,
+    tail: Tail,
+    /// The highest position that any record read so far states as synced.
+    synced_to: u64,
+    chained: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(reader: &'a Reader, last_segment: u64) -> Self {
+        let tail = Tail {
+            position: 0,
+            next_sequence: 0,
+            last_crc: 0,
+            last_position: NO_PREVIOUS,
+        };
+        Self {
+            reader,
+            last_segment,
+            tail,
+            synced_to: 0,
+            chained: false,
+        }
+    }
+
+    fn run(&mut self, start: u64) -> Result<(), StoreError> {
+        let layout = self.reader.layout();
+        self.tail.position = start;
+        loop {
+            let here = self.tail.position;
+            let number = layout.segment_of(here);
+            match self.reader.find(here)? {
+                Found::Record(frame) if self.follows(&frame) => self.take(&frame),
+                Found::Record(_) => {
+                    return self.end_or_damage("a record does not follow the one before");
+                }
+                Found::Bad(what) => return self.end_or_damage(what),
+                Found::Nothing if number < self.last_segment => {
+                    // The next segment's first record must follow the last one here: a hole would
+                    // break the chain.
+                    self.tail.position = layout.first_position(number + 1);
+                }
+                Found::Nothing => return self.end_or_damage("records are missing"),
+            }
+        }
+    }
+
+    fn follows(&self, frame: &Frame) -> bool {
+        // The first record that is read has nothing to be compared with but its place.
+        !self.chained
+            || (frame.header.sequence == self.tail.next_sequence
+                && frame.header.previous_crc == self.tail.last_crc
+                && frame.header.previous == self.tail.last_position)
+    }
+
+    fn take(&mut self, frame: &Frame) {
+        self.chained = true;
+        self.synced_to = self.synced_to.max(frame.header.synced_to);
+        self.tail = Tail {
+            position: frame.next,
+            next_sequence: frame.header.sequence + 1,
+            last_crc: frame.header.crc,
+            last_position: frame.position,
+        };
+    }
+
+    /// Nothing whole follows in line: a torn tail, unless any record states that this place was
+    /// already synced.
+    fn end_or_damage(&self, what: &'static str) -> Result<(), StoreError> {
+        let layout = self.reader.layout();
+        let here = self.tail.position;
+        if here < self.synced_to || self.a_later_record_counts_on(here)? {
+            let path = layout.path(layout.segment_of(here));
+            return Err(StoreError::Damaged {
+                path,
+                offset: layout.offset_of(here),
+                what,
+            });
+        }
+        Ok(())
+    }
+
+    /// Searches the rest of the journal for a whole record that was written when `here` was already
+    /// synced. Lengths can't be trusted past a bad record, so every multiple of eight is tried.
+    fn a_later_record_counts_on(&self, here: u64) -> Result<bool, StoreError> {
+        let layout = self.reader.layout();
+        for number in layout.segment_of(here)..=self.last_segment {
+            let first = here.max(layout.first_position(number));
+            for position in self.candidates(number, first)? {
+                if let Found::Record(frame) = self.reader.find(position)?
+                    && frame.header.synced_to > here
+                    && frame.header.synced_to <= position
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Places in a segment, from a position on, whose bytes could be a record's header.
+    fn candidates(&self, number: u64, from: u64) -> Result<Vec<u64>, StoreError> {
+        let layout = self.reader.layout();
+        let path = layout.path(number);
+        let file = std::fs::File::open(&path).map_err(StoreError::io("open", &path))?;
+        let mut bytes = vec![0; usize::try_from(layout.segment_bytes).unwrap_or(usize::MAX)];
+        let read = read_up_to(&file, &mut bytes, 0).map_err(StoreError::io("read", &path))?;
+        let start = usize::try_from(layout.offset_of(from)).unwrap_or(usize::MAX);
+        let mut found = Vec::new();
+        for offset in (start.next_multiple_of(8)..read.saturating_sub(HEADER_BYTES)).step_by(8) {
+            let Ok(head) = <&[u8; HEADER_BYTES]>::try_from(&bytes[offset..offset + HEADER_BYTES])
+            else {
+                break;
+            };
+            let position = layout.position(number, offset as u64);
+            let likely = super::record::Header::read(head).is_some_and(|header| {
+                header.version == super::record::VERSION && header.synced_to <= position
+            });
+            found.extend(likely.then_some(position));
+        }
+        Ok(found)
+    }
+}
+
+/// Zeroes what follows the last whole record, removes segments after it, and syncs the lot.
+fn make_safe(layout: &Layout, numbers: &[u64], end: u64) -> Result<(), StoreError> {
+    let last = layout.segment_of(end);
+    for &number in numbers.iter().filter(|number| **number > last) {
+        let path = layout.path(number);
+        std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+    }
+    let path = layout.path(last);
+    let file = OpenOptions::new().read(true).write(true).open(&path);
+    let file = file.map_err(StoreError::io("open", &path))?;
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut offset = layout.offset_of(end).max(SEGMENT_HEADER_BYTES as u64);
+    loop {
+        let read = read_up_to(&file, &mut buffer, offset).map_err(StoreError::io("read", &path))?;
+        if read == 0 {
+            break;
+        }
+        if buffer[..read].iter().any(|byte| *byte != 0) {
+            buffer[..read].fill(0);
+            file.write_all_at(&buffer[..read], offset)
+                .map_err(StoreError::io("write", &path))?;
+        }
+        offset += read as u64;
+    }
+    file.sync_all().map_err(StoreError::io("sync", &path))?;
+    sync_dir(&layout.dir)
+}

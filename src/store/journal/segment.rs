@@ -1,0 +1,201 @@
+//! Segment files: their names, their header, and how they come into being.
+//!
+//! A segment is allocated at its full size and synced, file and directory, before it is needed; its
+//! header is written only with its first records, so a file without one is merely prepared.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+use crate::store::error::StoreError;
+
+/// Bytes before the first record.
+pub const HEADER_BYTES: usize = 64;
+/// The format that this release writes.
+pub const VERSION: u32 = 1;
+const MAGIC: &[u8; 8] = b"PSTRJRNL";
+
+/// Where segments are and how they are cut.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// The directory that holds them.
+    pub dir: PathBuf,
+    /// The store they belong to.
+    pub store_id: [u8; 16],
+    /// The size of each.
+    pub segment_bytes: u64,
+    /// Free space that is never touched by new segments.
+    pub min_free_bytes: u64,
+}
+
+impl Layout {
+    /// The file of a segment.
+    pub fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number:020}.seg"))
+    }
+
+    /// The segment that holds a position.
+    pub fn segment_of(&self, position: u64) -> u64 {
+        position / self.segment_bytes
+    }
+
+    /// The offset of a position in its segment.
+    pub fn offset_of(&self, position: u64) -> u64 {
+        position % self.segment_bytes
+    }
+
+    /// The position of an offset in a segment.
+    pub fn position(&self, number: u64, offset: u64) -> u64 {
+        number * self.segment_bytes + offset
+    }
+
+    /// Where the first record of a segment stands.
+    pub fn first_position(&self, number: u64) -> u64 {
+        self.position(number, HEADER_BYTES as u64)
+    }
+
+    /// The numbers of all segment files, in order.
+    pub fn list(&self) -> Result<Vec<u64>, StoreError> {
+        let io = || StoreError::io("list", &self.dir);
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).map_err(io())? {
+            let name = entry.map_err(io())?.file_name();
+            let number = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".seg")?.parse::<u64>().ok());
+            numbers.extend(number);
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Allocates a segment and syncs it, so that nothing of that is left to do when it is needed.
+    /// A segment that was prepared before is taken as it is.
+    pub fn prepare(&self, number: u64) -> Result<File, StoreError> {
+        let path = self.path(number);
+        let stat = statvfs(&self.dir).map_err(|errno| {
+            StoreError::io("measure the free space of", &self.dir)(errno.into())
+        })?;
+        let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let needed_bytes = self.segment_bytes.saturating_add(self.min_free_bytes);
+        if !path.exists() && free_bytes < needed_bytes {
+            return Err(StoreError::NoSpace {
+                free_bytes,
+                needed_bytes,
+            });
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(StoreError::io("create", &path))?;
+        if let Err(errno) = fallocate(&file, FallocateFlags::empty(), 0, self.segment_bytes) {
+            // What was allocated so far must not look like a segment, nor keep space.
+            let _ = std::fs::remove_file(&path);
+            return Err(match errno {
+                rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT => StoreError::NoSpace {
+                    free_bytes,
+                    needed_bytes,
+                },
+                other => StoreError::io("allocate", &path)(other.into()),
+            });
+        }
+        file.sync_all().map_err(StoreError::io("sync", &path))?;
+        sync_dir(&self.dir)?;
+        Ok(file)
+    }
+
+    /// The header that makes a prepared file a segment in use.
+    pub fn header(&self, number: u64, created_at_ms: u64) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0..8].copy_from_slice(MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.store_id);
+        bytes[32..40].copy_from_slice(&number.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.segment_bytes.to_le_bytes());
+        bytes[48..56].copy_from_slice(&created_at_ms.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Checks a segment's header. `Ok(false)` when the file is merely prepared, or its header was
+    /// torn while it was being written.
+    pub fn check_header(&self, number: u64, file: &File) -> Result<bool, StoreError> {
+        let path = self.path(number);
+        let mut bytes = [0; HEADER_BYTES];
+        if read_up_to(file, &mut bytes, 0).map_err(StoreError::io("read", &path))? < HEADER_BYTES {
+            return Ok(false);
+        }
+        if &bytes[0..8] != MAGIC || !header_is_whole(&bytes) {
+            return Ok(false);
+        }
+        let foreign = |what| StoreError::Foreign {
+            path: path.clone(),
+            what,
+        };
+        let found = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        if found > VERSION {
+            return Err(StoreError::Newer {
+                path: path.clone(),
+                found,
+                known: VERSION,
+            });
+        }
+        if bytes[16..32] != self.store_id {
+            return Err(foreign("it carries another store's id"));
+        }
+        if bytes[32..40] != number.to_le_bytes() {
+            return Err(foreign("its name and its number differ"));
+        }
+        if bytes[40..48] != self.segment_bytes.to_le_bytes() {
+            return Err(foreign("its segment size is another"));
+        }
+        Ok(true)
+    }
+}
+
+/// The store id in the header of a segment, if it has a whole header.
+pub fn store_id_of(path: &Path) -> Result<Option<[u8; 16]>, StoreError> {
+    let file = File::open(path).map_err(StoreError::io("open", path))?;
+    let mut bytes = [0; HEADER_BYTES];
+    let read = read_up_to(&file, &mut bytes, 0).map_err(StoreError::io("read", path))?;
+    if read < HEADER_BYTES || &bytes[0..8] != MAGIC || !header_is_whole(&bytes) {
+        return Ok(None);
+    }
+    let mut id = [0; 16];
+    id.copy_from_slice(&bytes[16..32]);
+    Ok(Some(id))
+}
+
+fn header_is_whole(bytes: &[u8; HEADER_BYTES]) -> bool {
+    let mut unsummed = *bytes;
+    unsummed[12..16].fill(0);
+    crc32c::crc32c(&unsummed).to_le_bytes() == bytes[12..16]
+}
+
+/// Syncs a directory, so that the names in it last.
+pub fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(StoreError::io("sync", dir))
+}
+
+/// Reads until the buffer is full or the file ends, and says how much that was.
+pub fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match file.read_at(&mut buffer[read..], offset + read as u64) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}

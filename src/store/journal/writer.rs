@@ -1,0 +1,279 @@
+//! Writing records: one write and one `fdatasync` for all that is appended at once.
+//!
+//! The next segment is allocated and synced by a thread of its own while the current one fills, so a
+//! roll-over costs no more than any other write. A full disk is met there, before anything is
+//! written, and is a refusal; a failed write or sync is final.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use bytes::Bytes;
+
+use super::record::{self, Header, framed_bytes};
+use super::recovery::Tail;
+use super::segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, Layout};
+use crate::store::error::StoreError;
+
+/// A record to be written.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    /// What the payload is.
+    pub kind: u8,
+    /// What it holds; not empty.
+    pub payload: Vec<u8>,
+}
+
+/// Where a record was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its position.
+    pub position: u64,
+    /// Where the next one would stand.
+    pub next: u64,
+    /// The position of the record before it.
+    pub previous: Option<u64>,
+    /// The payload, sharing the memory that was written.
+    pub payload: Bytes,
+}
+
+/// Appends records. There is one of it for a journal.
+#[derive(Debug)]
+pub struct Writer {
+    layout: Layout,
+    file: File,
+    tail: Tail,
+    prepared: Prepared,
+    poisoned: bool,
+}
+
+impl Writer {
+    /// Goes on where a recovered journal ends.
+    pub fn resume(layout: Layout, tail: Tail) -> Result<Self, StoreError> {
+        let number = layout.segment_of(tail.position);
+        let file = layout.prepare(number)?;
+        let prepared = Prepared::start(layout.clone(), number + 1)?;
+        Ok(Self {
+            layout,
+            file,
+            tail,
+            prepared,
+            poisoned: false,
+        })
+    }
+
+    /// Starts an empty journal: its first segment, with nothing in it yet.
+    pub fn create(layout: &Layout, created_at_ms: u64) -> Result<(), StoreError> {
+        let file = layout.prepare(0)?;
+        let header = layout.header(0, created_at_ms);
+        let written = file.write_all_at(&header, 0).and_then(|()| file.sync_all());
+        written.map_err(StoreError::io("write to", &layout.path(0)))
+    }
+
+    /// Where the next record goes; everything before it is synced.
+    pub fn end(&self) -> u64 {
+        self.tail.position
+    }
+
+    /// Appends the records, all in one segment, and returns once they are synced. `head` gives what a
+    /// new segment starts with, should one be needed.
+    pub fn append(
+        &mut self,
+        records: &[Raw],
+        now_ms: u64,
+        head: impl FnOnce() -> Result<Vec<Raw>, StoreError>,
+    ) -> Result<Vec<Written>, StoreError> {
+        if self.poisoned {
+            return Err(StoreError::Poisoned);
+        }
+        let bytes: usize = records
+            .iter()
+            .map(|record| framed_bytes(record.payload.len()))
+            .sum();
+        let offset = self.layout.offset_of(self.tail.position);
+        // A segment filled to its last byte would make its end the start of the next one.
+        if offset + (bytes as u64) < self.layout.segment_bytes {
+            let mut buffer = Vec::with_capacity(bytes);
+            let (tail, written) = frame(records, self.tail, self.tail.position, &mut buffer);
+            return self.commit(buffer, offset, tail, written);
+        }
+        self.append_to_next(records, bytes, now_ms, &head()?)
+    }
+
+    fn append_to_next(
+        &mut self,
+        records: &[Raw],
+        bytes: usize,
+        now_ms: u64,
+        head: &[Raw],
+    ) -> Result<Vec<Written>, StoreError> {
+        let head_bytes: usize = head
+            .iter()
+            .map(|record| framed_bytes(record.payload.len()))
+            .sum();
+        let whole = SEGMENT_HEADER_BYTES + head_bytes + bytes;
+        if whole as u64 >= self.layout.segment_bytes {
+            return Err(StoreError::TooLarge { bytes: whole });
+        }
+        let number = self.layout.segment_of(self.tail.position) + 1;
+        let file = self.prepared.take(number)?;
+        let mut buffer = Vec::with_capacity(whole);
+        buffer.extend_from_slice(&self.layout.header(number, now_ms));
+        let synced_to = self.tail.position;
+        let start = Tail {
+            position: self.layout.first_position(number),
+            ..self.tail
+        };
+        let (tail, mut written) = frame(head, start, synced_to, &mut buffer);
+        let (tail, rest) = frame(records, tail, synced_to, &mut buffer);
+        let head_count = written.len();
+        written.extend(rest);
+        self.file = file;
+        let mut written = self.commit(buffer, 0, tail, written)?;
+        Ok(written.split_off(head_count))
+    }
+
+    fn commit(
+        &mut self,
+        buffer: Vec<u8>,
+        offset: u64,
+        tail: Tail,
+        written: Vec<Unshared>,
+    ) -> Result<Vec<Written>, StoreError> {
+        let buffer = Bytes::from(buffer);
+        self.write(&buffer, offset)?;
+        self.tail = tail;
+        Ok(written
+            .into_iter()
+            .map(|record| record.share(&buffer))
+            .collect())
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
+        let done = self
+            .file
+            .write_all_at(bytes, offset)
+            .and_then(|()| self.file.sync_data());
+        done.map_err(|source| {
+            self.poisoned = true;
+            let path = self.layout.path(self.layout.segment_of(self.tail.position));
+            StoreError::Io {
+                what: "write to",
+                path,
+                source,
+            }
+        })
+    }
+}
+
+/// A framed record whose buffer is not final yet.
+struct Unshared {
+    position: u64,
+    next: u64,
+    previous: u64,
+    payload: std::ops::Range<usize>,
+}
+
+impl Unshared {
+    fn share(self, buffer: &Bytes) -> Written {
+        Written {
+            position: self.position,
+            next: self.next,
+            previous: (self.previous != record::NO_PREVIOUS).then_some(self.previous),
+            payload: buffer.slice(self.payload),
+        }
+    }
+}
+
+/// Frames records into the buffer, chaining each to the one before.
+fn frame(
+    records: &[Raw],
+    mut tail: Tail,
+    synced_to: u64,
+    buffer: &mut Vec<u8>,
+) -> (Tail, Vec<Unshared>) {
+    let mut written = Vec::with_capacity(records.len());
+    for raw in records {
+        let header = Header {
+            payload_bytes: u32::try_from(raw.payload.len()).unwrap_or(u32::MAX),
+            crc: 0,
+            version: record::VERSION,
+            kind: raw.kind,
+            previous_crc: tail.last_crc,
+            sequence: tail.next_sequence,
+            synced_to,
+            previous: tail.last_position,
+        };
+        let payload_at = buffer.len() + record::HEADER_BYTES;
+        let last_crc = header.append(&raw.payload, buffer);
+        let next = tail.position + framed_bytes(raw.payload.len()) as u64;
+        written.push(Unshared {
+            position: tail.position,
+            next,
+            previous: tail.last_position,
+            payload: payload_at..payload_at + raw.payload.len(),
+        });
+        tail = Tail {
+            position: next,
+            next_sequence: tail.next_sequence + 1,
+            last_crc,
+            last_position: tail.position,
+        };
+    }
+    (tail, written)
+}
+
+/// The thread that prepares segments, one ahead.
+#[derive(Debug)]
+struct Prepared {
+    layout: Layout,
+    requests: SyncSender<u64>,
+    files: Receiver<Result<File, StoreError>>,
+    /// The segment that the thread has in hand.
+    requested: Option<u64>,
+}
+
+impl Prepared {
+    fn start(layout: Layout, first: u64) -> Result<Self, StoreError> {
+        let (requests, todo) = sync_channel::<u64>(1);
+        let (done, files) = sync_channel(1);
+        let worker = layout.clone();
+        std::thread::Builder::new()
+            .name("journal-prepare".to_owned())
+            .spawn(move || {
+                for number in todo {
+                    if done.send(worker.prepare(number)).is_err() {
+                        return;
+                    }
+                }
+            })
+            .map_err(StoreError::io("start a thread for", &layout.dir))?;
+        let mut prepared = Self {
+            layout,
+            requests,
+            files,
+            requested: None,
+        };
+        prepared.request(first);
+        Ok(prepared)
+    }
+
+    fn request(&mut self, number: u64) {
+        self.requested = self.requests.try_send(number).ok().map(|()| number);
+    }
+
+    /// The file of a segment. Where the disk was full when it was to be prepared, it is tried once
+    /// more, because space may have come back.
+    fn take(&mut self, number: u64) -> Result<File, StoreError> {
+        let ahead = match self.requested.take() {
+            Some(requested) if requested == number => self.files.recv().ok(),
+            _ => None,
+        };
+        let file = match ahead {
+            Some(Ok(file)) => file,
+            _ => self.layout.prepare(number)?,
+        };
+        self.request(number + 1);
+        Ok(file)
+    }
+}

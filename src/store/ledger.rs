@@ -1,0 +1,542 @@
+//! The ledger: what the log adds up to.
+//!
+//! Applies records strictly in the order of the log, and nothing else changes it: an accepted event
+//! is matched against the directory as of its own place and becomes open deliveries; an attempt
+//! settles or reschedules one; a directory change changes who is matched from there on. Because
+//! recovery applies the same records in the same way, there is no other recovery code.
+//!
+//! A checkpoint says: all records before [`Ledger::applied`] are in these rows, and none after it.
+
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::error::StoreError;
+use super::log::LogRecord;
+use super::state::State;
+use super::state::overlay::{Direction, Frozen, Overlay};
+use super::state::rows::{self, KeyedRequest, Meta, Slot};
+use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
+use crate::domain::directory::{Change, Directory};
+use crate::domain::event::{Event, Place};
+use crate::domain::ids::{EventId, SubscriptionId};
+use crate::domain::matching::MatchTable;
+
+/// How long an idempotency key is kept: 24 hours.
+pub const IDEMPOTENCY_KEEP_MS: u64 = 24 * 3600 * 1000;
+/// A row of the sparse index stands for at least this much journal.
+const INDEX_EVERY_BYTES: u64 = 256 << 10;
+/// After how many effects a record is left to be gone on with, so that a wide fan-out never holds up
+/// a turn or outgrows a checkpoint.
+const MAX_EFFECTS: usize = 4096;
+
+/// What applying a record means for the lanes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// A delivery came to be. It waits for its first attempt, or until a time.
+    Created {
+        /// For whom.
+        subscription: SubscriptionId,
+        /// Which.
+        slot: Slot,
+        /// The event's id.
+        event: EventId,
+        /// The time, if its schedule starts with a wait.
+        due_ms: Option<u64>,
+    },
+    /// An attempt was taken into account.
+    Settled {
+        /// Whose.
+        subscription: SubscriptionId,
+        /// Which.
+        slot: Slot,
+        /// When it is due again, if it is.
+        due_ms: Option<u64>,
+    },
+    /// A subscription was made, changed or deleted.
+    Subscription(SubscriptionId),
+}
+
+/// What a lane needs to begin an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Todo {
+    /// Which delivery.
+    pub slot: Slot,
+    /// The event's id.
+    pub event: EventId,
+    /// Attempts made so far.
+    pub attempts: u16,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Ledger {
+    overlay: Overlay,
+    directory: Directory,
+    table: MatchTable,
+    meta: Meta,
+    indexed_at: u64,
+    first_wait_ms: u64,
+    /// Nothing but snapshots was applied: the directory has no past.
+    blank: bool,
+}
+
+impl Ledger {
+    /// A ledger of nothing, to which a log from `start` on is to be applied. `first_wait_ms` is the
+    /// wait before the first attempt where a subscription has no schedule of its own.
+    pub fn blank(state: Arc<State>, store_id: [u8; 16], start: u64, first_wait_ms: u64) -> Self {
+        let applied = Place {
+            position: start,
+            index: 0,
+        };
+        Self {
+            overlay: Overlay::new(state),
+            directory: Directory::default(),
+            table: MatchTable::default(),
+            meta: Meta {
+                store_id,
+                applied,
+                last_event: None,
+            },
+            indexed_at: 0,
+            first_wait_ms,
+            blank: true,
+        }
+    }
+
+    /// The ledger of the last checkpoint. `None` when there is none, or it is another store's.
+    pub fn load(
+        state: Arc<State>,
+        store_id: [u8; 16],
+        first_wait_ms: u64,
+    ) -> Result<Option<Self>, StoreError> {
+        let Some(meta) = state.get(rows::META)? else {
+            return Ok(None);
+        };
+        let meta: Meta = rows::decode("the checkpoint", &meta)?;
+        if meta.store_id != store_id {
+            return Ok(None);
+        }
+        let mut ledger = Self::blank(Arc::clone(&state), store_id, 0, first_wait_ms);
+        for prefix in *b"AIKS" {
+            for row in state.range(rows::all(prefix)) {
+                let change = rows::decode("a directory record", &row?.1)?;
+                ledger.directory.apply(&change);
+            }
+        }
+        let last_indexed = state.range(rows::all(b'x')).next_back().transpose()?;
+        if let Some((_, position)) = last_indexed {
+            ledger.indexed_at = rows::decode("an index row", &position)?;
+        }
+        ledger.meta = meta;
+        ledger.blank = false;
+        Ok(Some(ledger))
+    }
+
+    /// Everything before this place is applied.
+    pub fn applied(&self) -> Place {
+        self.meta.applied
+    }
+
+    /// The directory as of [`Self::applied`].
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The id of the last event that was applied.
+    pub fn last_event(&self) -> Option<EventId> {
+        self.meta.last_event
+    }
+
+    /// Applies a record, or as much of it as one turn should, and adds what that means to `effects`.
+    /// Says whether the record is done.
+    pub fn apply(
+        &mut self,
+        record: &LogRecord,
+        effects: &mut Vec<Effect>,
+    ) -> Result<bool, StoreError> {
+        if record.position != self.meta.applied.position {
+            self.meta.applied = Place {
+                position: record.position,
+                index: 0,
+            };
+        }
+        match &record.entry {
+            Some(Entry::Accepted(events)) => {
+                let start = self.meta.applied.index as usize;
+                for event in events.iter().skip(start) {
+                    self.accept(event, effects)?;
+                    self.meta.applied.index += 1;
+                    if effects.len() >= MAX_EFFECTS
+                        && (self.meta.applied.index as usize) < events.len()
+                    {
+                        return Ok(false);
+                    }
+                }
+            }
+            Some(Entry::Settled(attempts)) => {
+                for attempt in attempts {
+                    self.settle(attempt, effects)?;
+                }
+            }
+            Some(Entry::Directory(changes)) => {
+                for change in changes {
+                    self.change(change, effects)?;
+                }
+            }
+            Some(Entry::Snapshot(changes)) if self.blank => {
+                for change in changes {
+                    self.change(change, effects)?;
+                }
+            }
+            Some(Entry::Snapshot(_)) | None => {}
+        }
+        self.blank &= matches!(record.entry, Some(Entry::Snapshot(_)));
+        self.meta.applied = Place {
+            position: record.next,
+            index: 0,
+        };
+        Ok(true)
+    }
+
+    fn accept(&mut self, event: &Event, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
+        let meta = &event.meta;
+        let place = self.meta.applied;
+        if place.index == 0 && place.position >= self.indexed_at.saturating_add(INDEX_EVERY_BYTES)
+            || self.meta.last_event.is_none()
+        {
+            self.indexed_at = place.position;
+            self.overlay
+                .put_new(rows::indexed(meta.id), rows::encode(&place.position)?);
+        }
+        self.meta.last_event = Some(meta.id);
+        if let Some(mark) = meta.idempotency {
+            let expires_at_ms = meta.accepted_at_ms.saturating_add(IDEMPOTENCY_KEEP_MS);
+            let row = KeyedRequest {
+                body: mark.body,
+                first: meta.id,
+                place,
+                events: mark.events,
+                expires_at_ms,
+            };
+            self.overlay
+                .put(rows::keyed(&mark.scope), rows::encode(&row)?);
+            self.overlay
+                .put(rows::keyed_expiry(expires_at_ms, &mark.scope), Vec::new());
+        }
+        let matching = self.table.matching(&self.directory, meta);
+        for &subscription in matching.iter() {
+            let slot = Slot {
+                place,
+                generation: 0,
+            };
+            let wait_ms = self.first_wait_ms(subscription);
+            let due_ms = (wait_ms > 0).then(|| meta.accepted_at_ms.saturating_add(wait_ms));
+            let state = due_ms.map_or(OpenState::Waiting, |due_ms| OpenState::Retrying { due_ms });
+            let open = OpenDelivery {
+                event: meta.id,
+                attempts: 0,
+                state,
+            };
+            self.overlay
+                .put_new(rows::open(subscription, slot), rows::encode(&open)?);
+            self.overlay
+                .put_new(listing(subscription, slot, state), Vec::new());
+            effects.push(Effect::Created {
+                subscription,
+                slot,
+                event: meta.id,
+                due_ms,
+            });
+        }
+        Ok(())
+    }
+
+    fn first_wait_ms(&self, subscription: SubscriptionId) -> u64 {
+        let own = self.directory.subscription(subscription);
+        let own = own.and_then(|subscription| subscription.retry_schedule.as_ref());
+        own.map_or(self.first_wait_ms, |schedule| schedule.first_wait_ms())
+    }
+
+    fn settle(&mut self, attempt: &Attempt, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
+        let subscription = attempt.subscription;
+        let slot = Slot {
+            place: attempt.place,
+            generation: attempt.generation,
+        };
+        let key = rows::open(subscription, slot);
+        let mut due_ms = None;
+        if let Some(row) = self.overlay.get(&key)? {
+            let open: OpenDelivery = rows::decode("an open delivery", &row)?;
+            self.overlay.remove(listing(subscription, slot, open.state));
+            let deleted = self.directory.subscription(subscription).is_none();
+            let state = match attempt.outcome {
+                Outcome::Retry { due_ms } if !deleted => Some(OpenState::Retrying { due_ms }),
+                Outcome::Dead if !deleted => Some(OpenState::Dead),
+                _ => None,
+            };
+            if let Some(state) = state {
+                let open = OpenDelivery {
+                    attempts: attempt.number,
+                    state,
+                    ..open
+                };
+                self.overlay.put(key, rows::encode(&open)?);
+                self.overlay
+                    .put(listing(subscription, slot, state), Vec::new());
+            } else {
+                self.overlay.remove(key);
+            }
+            if let Some(OpenState::Retrying { due_ms: due }) = state {
+                due_ms = Some(due);
+            }
+        }
+        effects.push(Effect::Settled {
+            subscription,
+            slot,
+            due_ms,
+        });
+        Ok(())
+    }
+
+    fn change(&mut self, change: &Change, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
+        let keys_before = matches!(change, Change::DeleteIntegration(_))
+            .then(|| self.directory.keys().map(|key| key.id).collect::<Vec<_>>());
+        self.directory.apply(change);
+        self.table.forget();
+        match change {
+            Change::PutAccount(it) => self.put_record(b'A', it.id.to_bits(), change)?,
+            Change::PutIntegration(it) => self.put_record(b'I', it.id.to_bits(), change)?,
+            Change::PutKey(it) => self.put_record(b'K', it.id.to_bits(), change)?,
+            Change::PutSubscription(it) => {
+                self.put_record(b'S', it.id.to_bits(), change)?;
+                effects.push(Effect::Subscription(it.id));
+            }
+            Change::KeysUsed(uses) => {
+                for (id, _) in uses {
+                    if let Some(key) = self.directory.key(*id) {
+                        let key = Change::PutKey(Arc::clone(key));
+                        self.put_record(b'K', id.to_bits(), &key)?;
+                    }
+                }
+            }
+            Change::DeleteIntegration(id) => {
+                self.overlay.remove(rows::record(b'I', id.to_bits()));
+                for key in keys_before.unwrap_or_default() {
+                    if self.directory.key(key).is_none() {
+                        self.overlay.remove(rows::record(b'K', key.to_bits()));
+                    }
+                }
+            }
+            Change::DeleteKey(id) => self.overlay.remove(rows::record(b'K', id.to_bits())),
+            Change::DeleteSubscription(id) => {
+                self.overlay.remove(rows::record(b'S', id.to_bits()));
+                self.overlay
+                    .put(rows::record(b'c', id.to_bits()), Vec::new());
+                effects.push(Effect::Subscription(*id));
+            }
+        }
+        Ok(())
+    }
+
+    fn put_record(&mut self, prefix: u8, id: u64, record: &Change) -> Result<(), StoreError> {
+        self.overlay
+            .put(rows::record(prefix, id), rows::encode(record)?);
+        Ok(())
+    }
+
+    /// What waits for its first attempt after `after`, in order.
+    pub fn waiting(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<Slot>,
+        limit: usize,
+    ) -> Result<Vec<Todo>, StoreError> {
+        let mut range = rows::list_of(b'q', subscription);
+        if let Some(after) = after {
+            range.start = rows::listed(b'q', subscription, after);
+            range.start.push(0);
+        }
+        self.todos(subscription, &range, limit)
+    }
+
+    /// What is due again by now, the longest due first.
+    pub fn due(
+        &self,
+        subscription: SubscriptionId,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Todo>, StoreError> {
+        self.todos(subscription, &rows::due_until(subscription, now_ms), limit)
+    }
+
+    /// When the next retry of a subscription is due that is not due by now.
+    pub fn next_due_ms(
+        &self,
+        subscription: SubscriptionId,
+        now_ms: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let range =
+            rows::due_until(subscription, now_ms).end..rows::list_of(b'r', subscription).end;
+        let first = self.overlay.scan(&range, Direction::Forward, 1)?;
+        Ok(first.first().and_then(|(key, _)| rows::read_due_ms(key)))
+    }
+
+    fn todos(
+        &self,
+        subscription: SubscriptionId,
+        range: &std::ops::Range<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Vec<Todo>, StoreError> {
+        let mut todos = Vec::new();
+        for (key, _) in self.overlay.scan(range, Direction::Forward, limit)? {
+            let Some(slot) = rows::read_slot(&key) else {
+                continue;
+            };
+            let Some(row) = self.overlay.get(&rows::open(subscription, slot))? else {
+                continue;
+            };
+            let open: OpenDelivery = rows::decode("an open delivery", &row)?;
+            todos.push(Todo {
+                slot,
+                event: open.event,
+                attempts: open.attempts,
+            });
+        }
+        Ok(todos)
+    }
+
+    /// The deliveries of an event that are not settled for good.
+    pub fn open_of(
+        &self,
+        place: Place,
+    ) -> Result<Vec<(SubscriptionId, Slot, OpenDelivery)>, StoreError> {
+        let rows = self
+            .overlay
+            .scan(&rows::open_of(place), Direction::Forward, usize::MAX)?;
+        rows.into_iter()
+            .map(|(key, value)| read_open(&key, &value))
+            .filter_map(Result::transpose)
+            .collect()
+    }
+
+    /// Deliveries that are not settled for good, the newest event first, strictly before a delivery:
+    /// at most `limit` of them.
+    pub fn open_before(
+        &self,
+        before: Option<(SubscriptionId, Slot)>,
+        limit: usize,
+    ) -> Result<Vec<(SubscriptionId, Slot, OpenDelivery)>, StoreError> {
+        let end = before.map_or_else(
+            || vec![b'e' + 1],
+            |(subscription, slot)| rows::open(subscription, slot),
+        );
+        let rows = self
+            .overlay
+            .scan(&(vec![b'e']..end), Direction::Backward, limit)?;
+        rows.into_iter()
+            .map(|(key, value)| read_open(&key, &value))
+            .filter_map(Result::transpose)
+            .collect()
+    }
+
+    /// A position at or before the record that holds the event, near it.
+    pub fn near(&self, event: EventId) -> Result<Option<u64>, StoreError> {
+        let mut end = rows::indexed(event);
+        end.push(0);
+        let row = self
+            .overlay
+            .scan(&(vec![b'x']..end), Direction::Backward, 1)?;
+        row.first()
+            .map(|(_, value)| rows::decode("an index row", value))
+            .transpose()
+    }
+
+    /// Removes rows that nobody needs any more, a few at a time: those of deleted subscriptions, and
+    /// idempotency keys that are over. Says whether there is more to do.
+    pub fn sweep(&mut self, now_ms: u64, limit: usize) -> Result<bool, StoreError> {
+        let expired = self
+            .overlay
+            .scan(&rows::keyed_expired(now_ms), Direction::Forward, limit)?;
+        let mut removed = expired.len();
+        for (key, _) in expired {
+            if let Some(scope) = rows::read_expired_scope(&key) {
+                self.overlay.remove(rows::keyed(&scope));
+            }
+            self.overlay.remove(key);
+        }
+        let Some((gone, _)) = self
+            .overlay
+            .scan(&rows::all(b'c'), Direction::Forward, 1)?
+            .pop()
+        else {
+            return Ok(removed >= limit);
+        };
+        let bits = gone
+            .get(1..)
+            .and_then(|bits| bits.try_into().ok())
+            .map_or(0, u64::from_be_bytes);
+        let subscription = SubscriptionId::from_bits(bits);
+        for list in *b"qrd" {
+            let rows = self.overlay.scan(
+                &rows::list_of(list, subscription),
+                Direction::Forward,
+                limit,
+            )?;
+            removed += rows.len();
+            for (key, _) in rows {
+                if let Some(slot) = rows::read_slot(&key) {
+                    self.overlay.remove(rows::open(subscription, slot));
+                }
+                self.overlay.remove(key);
+            }
+        }
+        if removed == 0 {
+            self.overlay.remove(gone);
+        }
+        Ok(true)
+    }
+
+    /// What a checkpoint would have to hold now.
+    pub fn unsaved_bytes(&self) -> usize {
+        self.overlay.bytes()
+    }
+
+    /// Whether a checkpoint is being written.
+    pub fn is_saving(&self) -> bool {
+        self.overlay.is_frozen()
+    }
+
+    /// Takes everything up to [`Self::applied`] for a checkpoint.
+    pub fn freeze(&mut self) -> Result<Arc<Frozen>, StoreError> {
+        self.overlay
+            .put(rows::META.to_vec(), rows::encode(&self.meta)?);
+        Ok(self.overlay.freeze())
+    }
+
+    /// The checkpoint is synced.
+    pub fn thaw(&mut self) {
+        self.overlay.thaw();
+    }
+}
+
+fn listing(subscription: SubscriptionId, slot: Slot, state: OpenState) -> Vec<u8> {
+    match state {
+        OpenState::Waiting => rows::listed(b'q', subscription, slot),
+        OpenState::Retrying { due_ms } => rows::due(subscription, due_ms, slot),
+        OpenState::Dead => rows::listed(b'd', subscription, slot),
+    }
+}
+
+fn read_open(
+    key: &[u8],
+    value: &[u8],
+) -> Result<Option<(SubscriptionId, Slot, OpenDelivery)>, StoreError> {
+    let Some((subscription, slot)) = rows::read_open(key) else {
+        return Ok(None);
+    };
+    Ok(Some((
+        subscription,
+        slot,
+        rows::decode("an open delivery", value)?,
+    )))
+}

@@ -1,0 +1,237 @@
+//! The log as the rest of the relay reads it: decoded entries, by position.
+//!
+//! What was just written is kept in memory, so that whoever keeps up never touches the disk; what is
+//! older is read from the journal. Nothing beyond the synced end is ever seen. All calls may block on
+//! the disk when they miss.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::attempts::AttemptIndex;
+use super::entry::Entry;
+use super::error::StoreError;
+use super::journal::{Frame, Reader};
+use crate::domain::delivery::Attempt;
+use crate::domain::event::{Event, Place};
+use crate::domain::ids::EventId;
+
+/// Payload bytes of the latest records that are kept in memory.
+const RECENT_BYTES: usize = 8 << 20;
+/// Payload bytes of older records that are kept after they were read.
+const LOADED_BYTES: usize = 4 << 20;
+const NOTHING_YET: u64 = u64::MAX;
+
+/// One record of the log.
+#[derive(Debug)]
+pub struct LogRecord {
+    /// Where it stands.
+    pub position: u64,
+    /// Where the next one stands, if it is in the same segment.
+    pub next: u64,
+    /// Where the one before stands.
+    pub previous: Option<u64>,
+    /// What it says; `None` for a kind that this release does not know.
+    pub entry: Option<Entry>,
+    /// The length of its payload.
+    pub payload_bytes: usize,
+}
+
+impl LogRecord {
+    fn decode(frame: Frame) -> Result<Self, StoreError> {
+        Ok(Self {
+            position: frame.position,
+            next: frame.next,
+            previous: frame.previous,
+            entry: Entry::decode(frame.header.kind, &frame.payload)?,
+            payload_bytes: frame.payload.len(),
+        })
+    }
+}
+
+/// Reads the log. Shared by all who read.
+#[derive(Debug)]
+pub struct Log {
+    journal: Reader,
+    end: watch::Sender<u64>,
+    last: AtomicU64,
+    recent: Mutex<Kept>,
+    loaded: Mutex<Kept>,
+    attempts: AttemptIndex,
+}
+
+impl Log {
+    /// The log of a recovered journal that ends at `end`, with its last record at `last`.
+    pub fn new(journal: Reader, end: u64, last: Option<u64>) -> Result<Self, StoreError> {
+        Ok(Self {
+            attempts: AttemptIndex::open(&journal, end)?,
+            journal,
+            end: watch::Sender::new(end),
+            last: AtomicU64::new(last.unwrap_or(NOTHING_YET)),
+            recent: Mutex::new(Kept::new(RECENT_BYTES)),
+            loaded: Mutex::new(Kept::new(LOADED_BYTES)),
+        })
+    }
+
+    /// The journal beneath.
+    pub fn journal(&self) -> &Reader {
+        &self.journal
+    }
+
+    /// The position up to which everything is synced.
+    pub fn end(&self) -> u64 {
+        *self.end.borrow()
+    }
+
+    /// Tells of each new end; whoever is slow hears only of the latest.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.end.subscribe()
+    }
+
+    /// The position of the last record.
+    pub fn last(&self) -> Option<u64> {
+        Some(self.last.load(Ordering::Acquire)).filter(|last| *last != NOTHING_YET)
+    }
+
+    /// Takes in what was just synced.
+    pub(super) fn publish(&self, records: Vec<LogRecord>) {
+        let Some((last, end)) = records.last().map(|record| (record.position, record.next)) else {
+            return;
+        };
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            self.attempts.add(self.journal.layout(), &record);
+            recent.push(Arc::new(record));
+        }
+        drop(recent);
+        self.last.store(last, Ordering::Release);
+        self.end.send_replace(end);
+    }
+
+    /// The record at a position that is known to hold one.
+    pub fn at(&self, position: u64) -> Result<Arc<LogRecord>, StoreError> {
+        if let Some(record) = self.cached(position) {
+            return Ok(record);
+        }
+        self.keep_loaded(self.journal.read(position)?)
+    }
+
+    /// The record at or after a position that follows a record. `None` at the end.
+    pub fn next(&self, position: u64) -> Result<Option<Arc<LogRecord>>, StoreError> {
+        let end = self.end();
+        if position >= end {
+            return Ok(None);
+        }
+        if let Some(record) = self.cached(position) {
+            return Ok(Some(record));
+        }
+        self.journal
+            .read_from(position, end)?
+            .map(|frame| self.keep_loaded(frame))
+            .transpose()
+    }
+
+    /// The event at a place.
+    pub fn event(&self, place: Place) -> Result<Option<Event>, StoreError> {
+        let record = self.at(place.position)?;
+        Ok(match &record.entry {
+            Some(Entry::Accepted(events)) => events.get(place.index as usize).cloned(),
+            _ => None,
+        })
+    }
+
+    /// Like [`Self::event`], from memory alone.
+    pub fn cached_event(&self, place: Place) -> Option<Event> {
+        let record = self.cached(place.position)?;
+        match &record.entry {
+            Some(Entry::Accepted(events)) => events.get(place.index as usize).cloned(),
+            _ => None,
+        }
+    }
+
+    /// The attempts that were made to deliver an event, in the order in which they were settled.
+    pub fn attempts_of(&self, id: EventId, place: Place) -> Result<Vec<Attempt>, StoreError> {
+        let mut attempts = Vec::new();
+        for position in self
+            .attempts
+            .positions(&self.journal, id, place.position, self.end())?
+        {
+            if let Some(Entry::Settled(settled)) = &self.at(position)?.entry {
+                attempts.extend(
+                    settled
+                        .iter()
+                        .filter(|attempt| attempt.event == id)
+                        .cloned(),
+                );
+            }
+        }
+        Ok(attempts)
+    }
+
+    fn cached(&self, position: u64) -> Option<Arc<LogRecord>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = recent.find_ordered(position) {
+            return Some(record);
+        }
+        drop(recent);
+        self.loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .find(position)
+    }
+
+    fn keep_loaded(&self, frame: Frame) -> Result<Arc<LogRecord>, StoreError> {
+        let record = Arc::new(LogRecord::decode(frame)?);
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.push(Arc::clone(&record));
+        Ok(record)
+    }
+}
+
+/// Records kept in memory, the oldest dropped first.
+#[derive(Debug)]
+struct Kept {
+    records: VecDeque<Arc<LogRecord>>,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+impl Kept {
+    fn new(max_bytes: usize) -> Self {
+        Self {
+            records: VecDeque::new(),
+            bytes: 0,
+            max_bytes,
+        }
+    }
+
+    fn push(&mut self, record: Arc<LogRecord>) {
+        self.bytes += record.payload_bytes;
+        self.records.push_back(record);
+        while self.bytes > self.max_bytes && self.records.len() > 1 {
+            let dropped = self.records.pop_front();
+            self.bytes -= dropped.map_or(0, |record| record.payload_bytes);
+        }
+    }
+
+    fn find(&self, position: u64) -> Option<Arc<LogRecord>> {
+        self.records
+            .iter()
+            .rev()
+            .find(|record| record.position == position)
+            .cloned()
+    }
+
+    /// For records that were pushed in the order of their positions.
+    fn find_ordered(&self, position: u64) -> Option<Arc<LogRecord>> {
+        let at = self
+            .records
+            .partition_point(|record| record.position < position);
+        self.records
+            .get(at)
+            .filter(|record| record.position == position)
+            .cloned()
+    }
+}
