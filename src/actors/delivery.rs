@@ -368,7 +368,7 @@ async fn pause_gone(directory: &DirectoryHandle, subscription: &Subscription) {
     match paused.await {
         Ok(()) => log::warn!(subscription:% = id; "paused: the receiver answered 410 Gone"),
         Err(error) => {
-            log::warn!(subscription:% = id; "could not be paused after 410 Gone: {error:?}")
+            log::warn!(subscription:% = id; "could not be paused after 410 Gone: {error:?}");
         }
     }
 }

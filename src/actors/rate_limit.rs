@@ -18,7 +18,7 @@ use super::now_ms;
 use crate::domain::ids::KeyId;
 use crate::domain::rate::{Decision, Quota, Window};
 
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
 /// The two classes of requests, each with windows of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

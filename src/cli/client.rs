@@ -44,7 +44,7 @@ impl RelayArgs {
         match &self.url {
             Some(url) => {
                 let key = self.api_key.clone().ok_or(ClientError::NoKey)?;
-                Ok(RelayClient::url(url.clone(), SecretString::from(key)))
+                Ok(RelayClient::url(url, SecretString::from(key)))
             }
             None => Ok(RelayClient::socket(
                 self.settings.load()?.config.data_dir.join(SOCKET),
@@ -113,7 +113,7 @@ impl RelayClient {
     }
 
     /// The relay at a URL.
-    pub fn url(url: String, key: SecretString) -> Self {
+    pub fn url(url: &str, key: SecretString) -> Self {
         Self {
             to: To::Url(url.trim_end_matches('/').to_owned(), key),
         }

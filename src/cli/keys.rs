@@ -1,5 +1,7 @@
 //! `postrider keys`: makes and lists keys; without a key, through the local socket.
 
+use std::fmt::Write;
+
 use actix::System;
 use clap::{Args, Subcommand};
 use http::Method;
@@ -95,11 +97,13 @@ impl List {
                         text(key, "last_used_at"),
                     ];
                     let [id, created, used] = row;
-                    lines += &format!("{id:<14}{created:<22}{used:<22}{}\n", text(key, "name"));
+                    let name = text(key, "name");
+                    // Writing to a string cannot fail.
+                    let _ = writeln!(lines, "{id:<14}{created:<22}{used:<22}{name}");
                 }
                 match answer["next_cursor"].as_str() {
                     Some(cursor) => {
-                        path = format!("/v1/account/api-keys?limit=100&cursor={cursor}")
+                        path = format!("/v1/account/api-keys?limit=100&cursor={cursor}");
                     }
                     None => return Ok::<_, CliError>(()),
                 }

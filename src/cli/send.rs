@@ -45,21 +45,18 @@ impl Send {
 
     fn read(&self) -> Result<Bytes, CliError> {
         let mut body = Vec::new();
-        match self.file.as_deref().filter(|file| file.as_os_str() != "-") {
-            Some(file) => {
-                let what = || CliError::io(format!("cannot read {}", file.display()));
-                let file = std::fs::File::open(file).map_err(what())?;
-                file.take(MAX_BYTES)
-                    .read_to_end(&mut body)
-                    .map_err(what())?;
-            }
-            None => {
-                let read = std::io::stdin()
-                    .lock()
-                    .take(MAX_BYTES)
-                    .read_to_end(&mut body);
-                read.map_err(CliError::io("cannot read standard input"))?;
-            }
+        if let Some(file) = self.file.as_deref().filter(|file| file.as_os_str() != "-") {
+            let what = || CliError::io(format!("cannot read {}", file.display()));
+            let file = std::fs::File::open(file).map_err(what())?;
+            file.take(MAX_BYTES)
+                .read_to_end(&mut body)
+                .map_err(what())?;
+        } else {
+            let read = std::io::stdin()
+                .lock()
+                .take(MAX_BYTES)
+                .read_to_end(&mut body);
+            read.map_err(CliError::io("cannot read standard input"))?;
         }
         Ok(body.into())
     }

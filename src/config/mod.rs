@@ -22,7 +22,7 @@ use std::path::PathBuf;
 pub use error::{ConfigError, Problem};
 pub use layers::Origin;
 pub use sections::{
-    Config, Delivery, Ingest, Log, LogFormat, Outbound, Queue, RateLimit, Retention, Server, Store,
+    Config, Delivery, Ingest, Log, LogFormat, Outbound, Queue, RateLimit, Server, Store,
 };
 pub use value::{
     DurationError, Limit, LimitError, MAX_LIMIT, MAX_WINDOW, MIN_WINDOW, format_duration,
@@ -152,7 +152,6 @@ mod tests {
         assert_eq!(config.rate_limit.ingest, Limit::Off);
         assert_eq!(config.delivery.timeout, Duration::from_secs(15));
         assert_eq!(config.delivery.retry_schedule.len(), 10);
-        assert_eq!(config.retention.events, Duration::from_hours(30 * 24));
         assert!(config.outbound.allow.is_empty());
         assert!(
             settings
@@ -285,7 +284,6 @@ mod tests {
             "outbound.allow = [\"10.0.0.0/33\"]",
             "log.level = \"loud\"",
             "log.format = \"xml\"",
-            "retention.events = \"0s\"",
         ] {
             let refusal = refusal(line, &[], &[]);
             assert_eq!(refusal.lines().count(), 1, "{refusal}");
@@ -321,8 +319,8 @@ mod tests {
     fn what_is_no_setting_is_named_with_what_there_is() {
         for (line, expected) in [
             (
-                "[retain]\nevents = \"1d\"",
-                "retain.events (file relay.toml): unknown setting; did you mean retention.events",
+                "[store]\ncache_byte = 1",
+                "store.cache_byte (file relay.toml): unknown setting; did you mean store.cache_bytes",
             ),
             (
                 "[nonsense]",

@@ -28,8 +28,6 @@ const QUEUE_CAPACITY: RangeInclusive<i64> = 1..=1_000_000;
 const QUEUE_BYTES: RangeInclusive<i64> = MIB..=4 * GIB;
 const CACHE_BYTES: RangeInclusive<i64> = MIB..=16 * GIB;
 const MIN_FREE_BYTES: RangeInclusive<i64> = 0..=1024 * GIB;
-const RETENTION: RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
 const ATTEMPTS: RangeInclusive<usize> = 1..=50;
 const RETRY_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(30 * 24);
 const DELIVERY_TIMEOUT: RangeInclusive<Duration> =
@@ -54,8 +52,6 @@ pub struct Config {
     pub store: Store,
     /// Requests per API key.
     pub rate_limit: RateLimit,
-    /// How long things are kept.
-    pub retention: Retention,
     /// Attempts to deliver.
     pub delivery: Delivery,
     /// Where deliveries may go.
@@ -107,13 +103,6 @@ pub struct RateLimit {
     pub manage: Limit,
     /// Ingested events.
     pub ingest: Limit,
-}
-
-/// How long things are kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retention {
-    /// Age at which an event may go, and an open delivery becomes dead.
-    pub events: Duration,
 }
 
 /// Attempts to deliver.
@@ -207,9 +196,6 @@ impl Config {
             log: Log {
                 level: from.read("log.level", &text("error, warn, info, debug, trace or off"))?,
                 format: from.read("log.format", &text("auto, text or json"))?,
-            },
-            retention: Retention {
-                events: from.read("retention.events", &duration(RETENTION))?,
             },
         };
         config.check_sizes(from);

@@ -254,7 +254,7 @@ impl Directory {
 
 /// Records for tests.
 #[cfg(test)]
-pub mod fixtures {
+pub(crate) mod fixtures {
     use super::*;
 
     /// A subscription of this account to these patterns.

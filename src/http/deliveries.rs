@@ -96,8 +96,9 @@ impl DeliveryView {
         let last = attempts.last().map(|attempt| attempt.outcome);
         let status = match (open.map(|open| open.state), last) {
             _ if !subscribed && last != Some(Outcome::Delivered) => Status::Cancelled,
-            (Some(OpenState::Waiting), _) => Status::Pending,
-            (Some(OpenState::Retrying { .. }), None) => Status::Pending,
+            (Some(OpenState::Waiting), _) | (Some(OpenState::Retrying { .. }), None) => {
+                Status::Pending
+            }
             (Some(OpenState::Retrying { .. }), Some(_)) => Status::Retrying,
             (Some(OpenState::Dead), _) => Status::Dead,
             (None, Some(Outcome::Delivered)) => Status::Delivered,

@@ -37,7 +37,7 @@ struct Create {
     rate_limit: Option<QuotaView>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct QuotaView {
     limit: u32,

@@ -129,13 +129,12 @@ fn plan(who: &Principal, guard: &Guard, create: Create) -> Result<Subscription, 
     if !who.reaches(integration) {
         return Err(ApiError::Forbidden);
     }
-    let secret = match &create.secret {
-        Some(text) => SigningSecret::parse(text).map_err(|error| invalid("secret", &error))?,
-        None => {
-            let mut bytes = [0; SECRET_BYTES];
-            getrandom::fill(&mut bytes)?;
-            SigningSecret::from_bytes(&bytes).map_err(|error| invalid("secret", &error))?
-        }
+    let secret = if let Some(text) = &create.secret {
+        SigningSecret::parse(text).map_err(|error| invalid("secret", &error))?
+    } else {
+        let mut bytes = [0; SECRET_BYTES];
+        getrandom::fill(&mut bytes)?;
+        SigningSecret::from_bytes(&bytes).map_err(|error| invalid("secret", &error))?
     };
     if create
         .max_in_flight

@@ -105,7 +105,7 @@ impl Ledger {
 
     /// The ledger of the last checkpoint. `None` when there is none, or it is another store's.
     pub fn load(
-        state: Arc<State>,
+        state: &Arc<State>,
         store_id: [u8; 16],
         first_wait_ms: u64,
     ) -> Result<Option<Self>, StoreError> {
@@ -116,7 +116,7 @@ impl Ledger {
         if meta.store_id != store_id {
             return Ok(None);
         }
-        let mut ledger = Self::blank(Arc::clone(&state), store_id, 0, first_wait_ms);
+        let mut ledger = Self::blank(Arc::clone(state), store_id, 0, first_wait_ms);
         for prefix in *b"AIKS" {
             for row in state.range(rows::all(prefix)) {
                 let change = rows::decode("a directory record", &row?.1)?;
@@ -254,7 +254,10 @@ impl Ledger {
     fn first_wait_ms(&self, subscription: SubscriptionId) -> u64 {
         let own = self.directory.subscription(subscription);
         let own = own.and_then(|subscription| subscription.retry_schedule.as_ref());
-        own.map_or(self.first_wait_ms, |schedule| schedule.first_wait_ms())
+        own.map_or(
+            self.first_wait_ms,
+            super::super::domain::retry::Schedule::first_wait_ms,
+        )
     }
 
     fn settle(&mut self, attempt: &Attempt, effects: &mut Vec<Effect>) -> Result<(), StoreError> {

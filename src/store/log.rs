@@ -40,7 +40,7 @@ pub struct LogRecord {
 }
 
 impl LogRecord {
-    fn decode(frame: Frame) -> Result<Self, StoreError> {
+    fn decode(frame: &Frame) -> Result<Self, StoreError> {
         Ok(Self {
             position: frame.position,
             next: frame.next,
@@ -115,7 +115,7 @@ impl Log {
         if let Some(record) = self.cached(position) {
             return Ok(record);
         }
-        self.keep_loaded(self.journal.read(position)?)
+        self.keep_loaded(&self.journal.read(position)?)
     }
 
     /// The record at or after a position that follows a record. `None` at the end.
@@ -129,7 +129,7 @@ impl Log {
         }
         self.journal
             .read_from(position, end)?
-            .map(|frame| self.keep_loaded(frame))
+            .map(|frame| self.keep_loaded(&frame))
             .transpose()
     }
 
@@ -182,7 +182,7 @@ impl Log {
             .find(position)
     }
 
-    fn keep_loaded(&self, frame: Frame) -> Result<Arc<LogRecord>, StoreError> {
+    fn keep_loaded(&self, frame: &Frame) -> Result<Arc<LogRecord>, StoreError> {
         let record = Arc::new(LogRecord::decode(frame)?);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.push(Arc::clone(&record));

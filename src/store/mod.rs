@@ -162,7 +162,7 @@ fn load_checkpoint(
     }
     let load = || {
         let state = Arc::new(State::open(dir, options.cache_bytes)?);
-        let ledger = Ledger::load(Arc::clone(&state), store_id, options.first_wait_ms)?;
+        let ledger = Ledger::load(&state, store_id, options.first_wait_ms)?;
         Ok::<_, StoreError>(ledger.map(|ledger| (state, ledger)))
     };
     load().unwrap_or_else(|error| {

@@ -53,7 +53,7 @@ impl Lane {
 /// See the module.
 #[derive(Debug)]
 pub struct Lanes {
-    lanes: HashMap<SubscriptionId, Lane>,
+    by_id: HashMap<SubscriptionId, Lane>,
     alarms: BTreeSet<(u64, SubscriptionId)>,
     /// Lanes for which something was collected.
     unsent: Vec<SubscriptionId>,
@@ -67,7 +67,7 @@ impl Lanes {
     /// No lane yet. `homes` is not empty.
     pub fn new(homes: Vec<Home>, shared: Shared) -> Self {
         Self {
-            lanes: HashMap::new(),
+            by_id: HashMap::new(),
             alarms: BTreeSet::new(),
             unsent: Vec::new(),
             hungry: Vec::new(),
@@ -78,7 +78,7 @@ impl Lanes {
 
     /// A subscription that the ledger may hold deliveries of, from an earlier process.
     pub fn resume(&mut self, subscription: SubscriptionId) {
-        self.lanes.insert(
+        self.by_id.insert(
             subscription,
             Lane {
                 behind: true,
@@ -97,7 +97,7 @@ impl Lanes {
                 event,
                 due_ms,
             } => {
-                let lane = self.lanes.entry(subscription).or_default();
+                let lane = self.by_id.entry(subscription).or_default();
                 if let Some(due_ms) = due_ms {
                     self.set_alarm(subscription, due_ms);
                 } else if lane.behind || lane.room() == 0 {
@@ -119,7 +119,7 @@ impl Lanes {
                 slot,
                 due_ms,
             } => {
-                if let Some(lane) = self.lanes.get_mut(&subscription) {
+                if let Some(lane) = self.by_id.get_mut(&subscription) {
                     lane.offered = lane.offered.saturating_sub(1);
                     lane.retries.remove(&slot);
                     if lane.behind || lane.starved {
@@ -139,7 +139,7 @@ impl Lanes {
 
     fn subscription_changed(&mut self, subscription: SubscriptionId, exists: bool) {
         match self
-            .lanes
+            .by_id
             .get(&subscription)
             .and_then(|lane| lane.handle.as_ref())
         {
@@ -149,7 +149,7 @@ impl Lanes {
         }
         if !exists
             && let Some(alarm_ms) = self
-                .lanes
+                .by_id
                 .remove(&subscription)
                 .and_then(|lane| lane.alarm_ms)
         {
@@ -179,7 +179,7 @@ impl Lanes {
         ledger: &Ledger,
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let Some(lane) = self.lanes.get_mut(&subscription) else {
+        let Some(lane) = self.by_id.get_mut(&subscription) else {
             return Ok(());
         };
         let room = lane.room();
@@ -205,7 +205,7 @@ impl Lanes {
     }
 
     fn give(&mut self, subscription: SubscriptionId, todo: Todo) {
-        let Some(lane) = self.lanes.get_mut(&subscription) else {
+        let Some(lane) = self.by_id.get_mut(&subscription) else {
             return;
         };
         if lane.outgoing.is_empty() {
@@ -216,7 +216,7 @@ impl Lanes {
     }
 
     fn send(&mut self, subscription: SubscriptionId) {
-        let Some(lane) = self.lanes.get_mut(&subscription) else {
+        let Some(lane) = self.by_id.get_mut(&subscription) else {
             return;
         };
         let handle = lane.handle.get_or_insert_with(|| {
@@ -232,7 +232,7 @@ impl Lanes {
     }
 
     fn set_alarm(&mut self, subscription: SubscriptionId, due_ms: u64) {
-        let Some(lane) = self.lanes.get_mut(&subscription) else {
+        let Some(lane) = self.by_id.get_mut(&subscription) else {
             return;
         };
         if lane.alarm_ms.is_none_or(|alarm_ms| due_ms < alarm_ms) {
@@ -255,7 +255,7 @@ impl Lanes {
                 break;
             }
             self.alarms.pop_first();
-            if let Some(lane) = self.lanes.get_mut(&subscription) {
+            if let Some(lane) = self.by_id.get_mut(&subscription) {
                 lane.alarm_ms = None;
             }
             self.hungry.push(subscription);

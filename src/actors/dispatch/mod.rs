@@ -46,7 +46,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_ROWS: usize = 1000;
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 /// A checkpoint that takes longer than this will not come back: sled can hang after a failed write.
-const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(120);
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_mins(2);
 
 #[derive(Message)]
 #[rtype(result = "()")]

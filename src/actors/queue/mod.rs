@@ -48,7 +48,7 @@ const OUTCOME_LINGER: Duration = Duration::from_millis(5);
 /// How soon outcomes that a full disk refused are tried again.
 const RETRY_REFUSED_AFTER: Duration = Duration::from_secs(1);
 /// A sync that takes longer than this will not come back.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
+const COMMIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The actor; see the module.
 pub struct Queue {
@@ -223,7 +223,7 @@ impl Queue {
         ctx.spawn(
             wrap_future::<_, Self>(done).map(move |done, queue, ctx| match done {
                 Ok(Ok(Ok(committed))) => {
-                    queue.committed(committed, batch.callers, &ids, riders, ctx)
+                    queue.committed(committed, batch.callers, &ids, riders, ctx);
                 }
                 Ok(Ok(Err(error))) if error.is_refusal() => {
                     queue.refused(&error.to_string(), batch.callers, riders, ctx);

@@ -139,7 +139,7 @@ async fn prepare(
     receiver: &Receiver,
     screen: &mut Screen,
 ) -> Result<Journey, CliError> {
-    let owner = RelayClient::url(relay.to_owned(), owner);
+    let owner = RelayClient::url(relay, owner);
     let integration = post(&owner, "/v1/integrations", &json!({ "name": "demo shop" })).await?;
     for (name, schedule) in [("steady", None), ("flaky", Some(FLAKY_SCHEDULE))] {
         let mut body = json!({ "url": receiver.url(name), "events": ["**"], "description": name });
@@ -151,7 +151,7 @@ async fn prepare(
     }
     let integration_key = text(&integration, "integration_key").to_owned();
     let api_key = text(&integration["api_key"], "key").to_owned();
-    let sender = RelayClient::url(relay.to_owned(), SecretString::from(api_key.as_str()));
+    let sender = RelayClient::url(relay, SecretString::from(api_key.as_str()));
     screen.sending()?;
     for (name, body) in SAMPLES {
         let path = format!("/api/webhooks/{integration_key}");

@@ -43,6 +43,7 @@ impl Screen {
 
     /// An event was accepted.
     pub fn accepted(&self, event: &str, bytes: usize, uuid: &str) -> Result<(), CliError> {
+        let uuid = self.style.faint(uuid);
         print(&format!("  {event:<20}{bytes:>9}   {uuid}\n"))
     }
 

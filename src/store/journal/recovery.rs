@@ -67,7 +67,7 @@ fn used_segments(layout: &Layout, numbers: &[u64]) -> Result<Option<Used>, Store
                 used = Some(Used {
                     first: number,
                     last: number,
-                })
+                });
             }
             Some(used) if used.last + 1 == number => used.last = number,
             Some(used) => {

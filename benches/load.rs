@@ -1,0 +1,258 @@
+//! The generator and the receiver of the benchmark: as little HTTP as will do, so that what is
+//! measured is the other side.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// One request, ready to be sent again and again.
+#[derive(Clone)]
+pub struct Load {
+    address: SocketAddr,
+    request: Arc<[u8]>,
+}
+
+impl Load {
+    /// A `POST` of this body with this key.
+    pub fn new(address: SocketAddr, path: &str, key: &str, body: &str) -> Self {
+        Self {
+            address,
+            request: request(address, path, key, body).into(),
+        }
+    }
+}
+
+fn request(address: SocketAddr, path: &str, key: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nX-API-Key: {key}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// What a round brought.
+pub struct Sent {
+    started: Instant,
+    took: Duration,
+    latencies_us: Vec<u32>,
+}
+
+impl Sent {
+    /// When it began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Requests that were answered with a 2xx.
+    pub fn count(&self) -> usize {
+        self.latencies_us.len()
+    }
+
+    /// The same, a second.
+    pub fn rate(&self) -> f64 {
+        self.count() as f64 / self.took.as_secs_f64()
+    }
+
+    /// The latency that so many per cent stayed below, in microseconds.
+    pub fn percentile_us(&self, percent: f64) -> u32 {
+        let at = (self.count() as f64 * percent / 100.0) as usize;
+        self.latencies_us
+            .get(at.min(self.count().saturating_sub(1)))
+            .copied()
+            .unwrap_or(0)
+    }
+}
+
+/// Sends as fast as the other side answers, on so many connections, for so long.
+pub fn run(load: &Load, connections: usize, time: Duration) -> Sent {
+    runtime().block_on(async {
+        let started = Instant::now();
+        let local = tokio::task::LocalSet::new();
+        let latencies_us = local
+            .run_until(async {
+                let senders: Vec<_> = (0..connections)
+                    .map(|_| tokio::task::spawn_local(send(load.clone(), started + time)))
+                    .collect();
+                let mut all = Vec::new();
+                for sender in senders {
+                    all.extend(sender.await.expect("a sender"));
+                }
+                all
+            })
+            .await;
+        let took = started.elapsed();
+        let mut latencies_us = latencies_us;
+        latencies_us.sort_unstable();
+        Sent {
+            started,
+            took,
+            latencies_us,
+        }
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+}
+
+async fn send(load: Load, until: Instant) -> Vec<u32> {
+    let mut stream = tokio::net::TcpStream::connect(load.address)
+        .await
+        .expect("a connection");
+    stream.set_nodelay(true).expect("no delay");
+    let mut latencies_us = Vec::new();
+    let mut buffer = vec![0; 4096];
+    while Instant::now() < until {
+        let began = Instant::now();
+        stream
+            .write_all(&load.request)
+            .await
+            .expect("the request is taken");
+        let mut filled = 0;
+        loop {
+            let read = stream.read(&mut buffer[filled..]).await.expect("an answer");
+            assert!(read > 0, "the connection was closed");
+            filled += read;
+            if message_bytes(&buffer[..filled]).is_some_and(|whole| filled >= whole) {
+                break;
+            }
+        }
+        assert!(
+            buffer.starts_with(b"HTTP/1.1 2"),
+            "{}",
+            String::from_utf8_lossy(&buffer[..filled])
+        );
+        latencies_us.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+    }
+    latencies_us
+}
+
+/// The length of the message that begins here, once its head is whole.
+fn message_bytes(bytes: &[u8]) -> Option<usize> {
+    let head = bytes.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&bytes[..head]).ok()?;
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<usize>().ok())?
+    });
+    Some(head + length.unwrap_or(0))
+}
+
+/// One request, for setting things up.
+pub fn post(address: SocketAddr, path: &str, key: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream
+        .write_all(&request(address, path, key, body))
+        .expect("the request is taken");
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while message_bytes(&answer).is_none_or(|whole| answer.len() < whole) {
+        let read = stream.read(&mut buffer).expect("an answer");
+        assert!(read > 0, "the connection was closed");
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    let answer = String::from_utf8(answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+    answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .unwrap_or_default()
+}
+
+/// A receiver that says 200 and counts.
+pub struct Sink {
+    address: SocketAddr,
+    count: Arc<AtomicUsize>,
+    last: Arc<Mutex<Instant>>,
+}
+
+impl Sink {
+    /// Starts it on a thread of its own.
+    pub fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let sink = Self {
+            address,
+            count: Arc::default(),
+            last: Arc::new(Mutex::new(Instant::now())),
+        };
+        let (count, last) = (Arc::clone(&sink.count), Arc::clone(&sink.last));
+        std::thread::spawn(move || {
+            runtime().block_on(async {
+                listener
+                    .set_nonblocking(true)
+                    .expect("a non-blocking listener");
+                let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+                let local = tokio::task::LocalSet::new();
+                local
+                    .run_until(async {
+                        while let Ok((stream, _)) = listener.accept().await {
+                            tokio::task::spawn_local(swallow(
+                                stream,
+                                Arc::clone(&count),
+                                Arc::clone(&last),
+                            ));
+                        }
+                    })
+                    .await;
+            });
+        });
+        sink
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until so many have arrived, and says how long after `since` the last one did.
+    pub fn wait_for(&self, count: usize, since: Instant) -> Duration {
+        let give_up = Instant::now() + Duration::from_secs(120);
+        while self.count.load(Ordering::Acquire) < count {
+            assert!(
+                Instant::now() < give_up,
+                "only {} of {count} arrived",
+                self.count.load(Ordering::Acquire)
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.last.lock().expect("no panic").duration_since(since)
+    }
+}
+
+async fn swallow(
+    mut stream: tokio::net::TcpStream,
+    count: Arc<AtomicUsize>,
+    last: Arc<Mutex<Instant>>,
+) {
+    let _ = stream.set_nodelay(true);
+    let mut buffer = vec![0; 64 << 10];
+    let mut filled = 0;
+    loop {
+        match stream.read(&mut buffer[filled..]).await {
+            Ok(read) if read > 0 => filled += read,
+            _ => return,
+        }
+        if message_bytes(&buffer[..filled]).is_some_and(|whole| filled >= whole) {
+            filled = 0;
+            if stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                .await
+                .is_err()
+            {
+                return;
+            }
+            *last.lock().expect("no panic") = Instant::now();
+            count.fetch_add(1, Ordering::Release);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! How fast the relay is, beside what the same machine can do at best, in one run.
+//!
+//! `cargo bench` prints three figures, each the median of several rounds that alternate:
+//!
+//! - *accepted*: durable events a second at 64 connections and 1 KiB, as a ratio to a bare actix-web
+//!   handler that reads the same body and answers a uuid;
+//! - *delivered*: events a second accepted and delivered to one subscription;
+//! - *idle*: resident memory of a relay that has nothing to do.
+//!
+//! The generator, the receiver and the relay share this machine's cores, over loopback. Nothing is
+//! asserted: speed is for people to read.
+
+mod load;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use load::{Load, Sink};
+
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_secs(4);
+const CONNECTIONS: usize = 64;
+const BODY_BYTES: usize = 1024;
+const BARE: &str = "--bare-handler";
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    if args.iter().any(|arg| arg == BARE) {
+        return bare_handler();
+    }
+    let wanted = |name: &str| {
+        let filters: Vec<_> = args[1..]
+            .iter()
+            .filter(|arg| !arg.starts_with('-'))
+            .collect();
+        filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
+    };
+    let body = body();
+    println!(
+        "{CONNECTIONS} connections, {BODY_BYTES} bytes, {ROUNDS} rounds of {ROUND:?}, {} cores\n",
+        cores()
+    );
+    if wanted("idle") {
+        idle();
+    }
+    if wanted("accepted") {
+        accepted(&body);
+    }
+    if wanted("delivered") {
+        delivered(&body);
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// An event of the size that the figures are for.
+fn body() -> String {
+    let start = r#"{"event":"order.completed","data":{"order_id":67890,"note":""#;
+    let end = r#""}}"#;
+    format!(
+        "{start}{}{end}",
+        "x".repeat(BODY_BYTES - start.len() - end.len())
+    )
+}
+
+fn idle() {
+    let relay = Relay::start();
+    std::thread::sleep(Duration::from_secs(3));
+    println!("idle        {:.1} MB resident", relay.resident_mb());
+}
+
+fn accepted(body: &str) {
+    let relay = Relay::start();
+    let bare = Bare::start();
+    let mut ratios = Vec::new();
+    let mut rates = Vec::new();
+    for round in 1..=ROUNDS {
+        let best = load::run(&bare.load(body), CONNECTIONS, ROUND);
+        let ours = load::run(&relay.load(body), CONNECTIONS, ROUND);
+        println!(
+            "  round {round}: bare {:>7.0}/s (p50 {:>5} µs, p99 {:>6} µs)   relay {:>7.0}/s (p50 {:>5} µs, p99 {:>6} µs)   ratio {:.3}",
+            best.rate(),
+            best.percentile_us(50.0),
+            best.percentile_us(99.0),
+            ours.rate(),
+            ours.percentile_us(50.0),
+            ours.percentile_us(99.0),
+            ours.rate() / best.rate()
+        );
+        ratios.push(ours.rate() / best.rate());
+        rates.push(ours.rate());
+    }
+    println!(
+        "accepted    {:.0} durable events a second, {:.2} of the bare handler (medians; {:.1} MB resident after)",
+        median(&mut rates),
+        median(&mut ratios),
+        relay.resident_mb()
+    );
+}
+
+fn delivered(body: &str) {
+    let mut rates = Vec::new();
+    for round in 1..=ROUNDS {
+        let relay = Relay::start();
+        let sink = Sink::start();
+        relay.subscribe(sink.address());
+        let sent = load::run(&relay.load(body), CONNECTIONS, ROUND);
+        let took = sink.wait_for(sent.count(), sent.started());
+        let rate = sent.count() as f64 / took.as_secs_f64();
+        println!(
+            "  round {round}: accepted {:>7.0}/s, all {} delivered after {:.2} s: {:>6.0}/s",
+            sent.rate(),
+            sent.count(),
+            took.as_secs_f64(),
+            rate
+        );
+        rates.push(rate);
+    }
+    println!(
+        "delivered   {:.0} events a second accepted and delivered (median)",
+        median(&mut rates)
+    );
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A process that ends with its owner.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    /// Starts it and waits for a line that ends with its address.
+    fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the process starts");
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().expect("its output is piped"));
+        out.read_line(&mut line)
+            .expect("it prints where it listens");
+        let address = line
+            .trim()
+            .rsplit('/')
+            .next()
+            .and_then(|address| address.parse().ok());
+        Self {
+            child,
+            address: address.expect("it printed an address"),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Relay {
+    process: Process,
+    owner: String,
+    integration_key: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Relay {
+    fn start() -> Self {
+        use secrecy::ExposeSecret;
+        // On the disk that the build is on: a temporary directory may be in memory.
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let owner = postrider::domain::api_key::generate(
+            postrider::domain::api_key::Environment::Live,
+            getrandom::fill,
+        );
+        let owner = owner.expect("random numbers").expose_secret().to_owned();
+        let process = Process::start(
+            Command::new(env!("CARGO_BIN_EXE_postrider"))
+                .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+                .arg(dir.path().join("store"))
+                .env("POSTRIDER_BOOTSTRAP_KEY", &owner)
+                .env("POSTRIDER_OUTBOUND__ALLOW", "127.0.0.0/8")
+                .env("POSTRIDER_RATE_LIMIT__MANAGE", "off"),
+        );
+        let made = load::post(
+            process.address,
+            "/v1/integrations",
+            &owner,
+            r#"{"name":"bench"}"#,
+        );
+        let made: serde_json::Value = serde_json::from_str(&made).expect("an integration");
+        let integration_key = made["integration_key"]
+            .as_str()
+            .expect("its key")
+            .to_owned();
+        Self {
+            process,
+            owner,
+            integration_key,
+            _dir: dir,
+        }
+    }
+
+    fn load(&self, body: &str) -> Load {
+        let path = format!("/api/webhooks/{}", self.integration_key);
+        Load::new(self.process.address, &path, &self.owner, body)
+    }
+
+    fn subscribe(&self, to: SocketAddr) {
+        let body = format!(r#"{{"url":"http://{to}/","events":["**"]}}"#);
+        load::post(
+            self.process.address,
+            "/v1/subscriptions",
+            &self.owner,
+            &body,
+        );
+    }
+
+    fn resident_mb(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap_or_default();
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<f64>()
+            .unwrap_or(f64::NAN)
+            / 1024.0
+    }
+}
+
+struct Bare(Process);
+
+impl Bare {
+    fn start() -> Self {
+        let this = std::env::current_exe().expect("this program's path");
+        Self(Process::start(Command::new(this).arg(BARE)))
+    }
+
+    fn load(&self, body: &str) -> Load {
+        Load::new(self.0.address, "/", "none", body)
+    }
+}
+
+/// What the relay is compared with: reads the body, answers a uuid, does nothing else.
+fn bare_handler() {
+    actix_web::rt::System::new().block_on(async {
+        let server = HttpServer::new(|| {
+            App::new().route(
+                "/",
+                web::post().to(|_: web::Bytes| async {
+                    let uuid = uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000);
+                    HttpResponse::Accepted().json(serde_json::json!({ "uuid": uuid }))
+                }),
+            )
+        });
+        let server = server.workers(cores()).bind("127.0.0.1:0").expect("a port");
+        println!("http://{}", server.addrs()[0]);
+        server.run().await.expect("the server runs");
+    });
+}

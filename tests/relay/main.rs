@@ -1,0 +1,20 @@
+//! The relay as its users meet it: the real program, real HTTP, a real disk, and receivers that
+//! misbehave on demand. One binary, so that it is linked once.
+//!
+//! Nothing here waits for time to pass: a test waits for what it expects, with a deadline that only a
+//! failure reaches. That something does *not* happen is shown by waiting for a later thing that does.
+
+// What a test's helpers cannot do is a failure of the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+mod bad_input;
+mod batch;
+mod crash;
+mod dialects;
+mod journey;
+mod lists;
+mod retries;
+mod stop;
+mod tidy;

@@ -1,0 +1,25 @@
+//! What the tests are told with: a relay, a client, a receiver, and chance.
+
+pub mod chance;
+pub mod http;
+pub mod receiver;
+pub mod relay;
+pub mod samples;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take before it counts as missing. Only a failing test gets there.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks until there is something to see.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "it never came: {what}");
+        thread::park_timeout(Duration::from_millis(5));
+    }
+}
