@@ -125,22 +125,45 @@ pub fn not_attempted(
     schedule: &Schedule,
 ) -> (Attempt, Verdict) {
     let number = todo.attempts.saturating_add(1);
-    let now_ms = now_ms();
-    let verdict = judge(number, &Reply::Error(error), schedule, now_ms, jitter());
-    let record = Attempt {
+    let verdict = judge(number, &Reply::Error(error), schedule, now_ms(), jitter());
+    let record = unsent(target, todo, number, verdict.outcome, Some(error));
+    (record, verdict)
+}
+
+/// The record of a delivery whose subscription went before it could be attempted.
+pub fn cancelled(target: &Target, todo: Todo) -> (Attempt, Verdict) {
+    let outcome = Outcome::Cancelled;
+    let record = unsent(target, todo, todo.attempts, outcome, None);
+    (
+        record,
+        Verdict {
+            outcome,
+            hold_ms: None,
+            gone: false,
+        },
+    )
+}
+
+fn unsent(
+    target: &Target,
+    todo: Todo,
+    number: u16,
+    outcome: Outcome,
+    error: Option<&str>,
+) -> Attempt {
+    Attempt {
         event: todo.event,
         place: todo.slot.place,
         subscription: target.subscription.id,
         generation: todo.slot.generation,
         number,
-        started_at_ms: now_ms,
+        started_at_ms: now_ms(),
         duration_ms: 0,
-        outcome: verdict.outcome,
+        outcome,
         status: None,
-        error: Some(error.to_owned()),
+        error: error.map(str::to_owned),
         response_head: Vec::new(),
-    };
-    (record, verdict)
+    }
 }
 
 fn headers(target: &Target, event: &Event, number: u16, timestamp_seconds: u64) -> HeaderMap {

@@ -21,6 +21,8 @@ use crate::domain::ids::{AccountId, IntegrationId, KeyId};
 use crate::domain::permission::{Permission, Permissions};
 
 const NOTE_USE_EVERY: Duration = Duration::from_secs(2);
+/// Keys noted at a time, so that a change stays small however many keys are in use.
+const MAX_NOTED: usize = 1000;
 
 /// Why nobody was recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -145,6 +147,7 @@ impl Auth {
         let uses: Vec<(KeyId, u64)> = self
             .uses
             .iter()
+            .take(MAX_NOTED)
             .map(|used| (*used.key(), *used.value()))
             .collect();
         if uses.is_empty() {

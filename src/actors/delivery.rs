@@ -21,7 +21,7 @@ use actix::{Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Han
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::attempt::{Target, attempt, not_attempted};
+use super::attempt::{Target, attempt, cancelled, not_attempted};
 use super::directory::DirectoryHandle;
 use super::queue::{MAX_UNJOURNALLED, QueueHandle};
 use crate::domain::delivery::{Attempt, Verdict};
@@ -316,7 +316,17 @@ async fn make(
     todo: Todo,
     schedule: &Schedule,
 ) -> (Attempt, Verdict) {
-    match read(shared, todo).await {
+    let event = read(shared, todo).await;
+    // Reading may have taken a while: no attempt begins after a deletion was answered.
+    if shared
+        .directory
+        .view()
+        .subscription(target.subscription.id)
+        .is_none()
+    {
+        return cancelled(target, todo);
+    }
+    match event {
         Some(event) => {
             attempt(
                 client,

@@ -29,6 +29,17 @@ pub fn media_type(request: &HttpRequest) -> String {
     essence.trim().to_ascii_lowercase()
 }
 
+/// How long the body will be at most, before any of it is read.
+pub fn expected_bytes(request: &HttpRequest, limit_bytes: usize) -> Result<usize, ApiError> {
+    let stated = request.headers().get(CONTENT_LENGTH);
+    let stated = stated.and_then(|value| value.to_str().ok()?.parse().ok());
+    match stated {
+        Some(length) if length > limit_bytes => Err(ApiError::TooLarge { limit_bytes }),
+        Some(length) => Ok(length),
+        None => Ok(limit_bytes),
+    }
+}
+
 /// Reads the body, at most `limit_bytes` of it.
 pub async fn read(
     request: &HttpRequest,
@@ -41,13 +52,7 @@ pub async fn read(
             "Send the body without Content-Encoding".to_owned(),
         ));
     }
-    let length = request
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: usize| length > limit_bytes) {
-        return Err(ApiError::TooLarge { limit_bytes });
-    }
+    expected_bytes(request, limit_bytes)?;
     tokio::time::timeout(BODY_TIMEOUT, collect(payload, limit_bytes))
         .await
         .map_err(|_| ApiError::BodyTimeout)?

@@ -105,6 +105,13 @@ async fn take(
     }
     let integration = enter(relay, &who, door)?;
     let key = idempotency_key(request)?;
+    let limit_bytes = match shape {
+        Shape::One => relay.limits.max_body_bytes,
+        Shape::Batch => relay.limits.max_batch_bytes,
+    };
+    let permit = relay
+        .queue
+        .admit(body::expected_bytes(request, limit_bytes)?)?;
     let (body, events) = match shape {
         Shape::One => read_one(request, relay, payload).await?,
         Shape::Batch => read_batch(request, relay, payload).await?,
@@ -125,7 +132,7 @@ async fn take(
         idempotency: key.map(scope),
     };
     let mut response = HttpResponse::build(StatusCode::ACCEPTED);
-    let uuids = match relay.queue.accept(incoming).await? {
+    let uuids = match relay.queue.accept(incoming, permit).await? {
         Accepted::Now(uuids) => uuids,
         Accepted::Before(known) => {
             response.insert_header((IDEMPOTENT_REPLAYED, "true"));

@@ -240,13 +240,20 @@ fn new_id() -> Result<[u8; 16], StoreError> {
     Ok(id)
 }
 
-/// Only its owner may look into the data directory.
+/// Makes a directory that only its owner may look into, and those above it that are missing; each is
+/// synced into the one above, or a power cut could take the whole store with its name.
 fn make_dir(dir: &Path) -> Result<(), StoreError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    make_dir(parent)?;
     DirBuilder::new()
-        .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(StoreError::io("create", dir))
+        .map_err(StoreError::io("create", dir))?;
+    segment::sync_dir(parent)
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {

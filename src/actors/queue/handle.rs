@@ -91,7 +91,7 @@ struct Waiting {
 
 /// A place in the queue; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub struct Permit {
     waiting: Arc<Waiting>,
     bytes: usize,
 }
@@ -112,9 +112,23 @@ impl QueueHandle {
         }
     }
 
+    /// A place in the queue for a request whose body has at most so many bytes. Asked for before the
+    /// body is read, so that a refusal costs nothing.
+    pub fn admit(&self, bytes: usize) -> Result<Permit, QueueError> {
+        let requests = self.waiting.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let waiting_bytes = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let permit = Permit {
+            waiting: Arc::clone(&self.waiting),
+            bytes,
+        };
+        if requests > self.limits.requests || waiting_bytes > self.limits.bytes {
+            return Err(QueueError::Overloaded);
+        }
+        Ok(permit)
+    }
+
     /// Has events committed. Returns once they are on disk.
-    pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, QueueError> {
-        let permit = self.permit(incoming.bytes())?;
+    pub async fn accept(&self, incoming: Incoming, permit: Permit) -> Result<Accepted, QueueError> {
         let (reply, answer) = oneshot::channel();
         self.send(Accept {
             incoming,
@@ -140,19 +154,6 @@ impl QueueHandle {
     /// How many requests wait for a commit.
     pub fn waiting(&self) -> usize {
         self.waiting.requests.load(Ordering::Relaxed)
-    }
-
-    fn permit(&self, bytes: usize) -> Result<Permit, QueueError> {
-        let requests = self.waiting.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let waiting_bytes = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let permit = Permit {
-            waiting: Arc::clone(&self.waiting),
-            bytes,
-        };
-        if requests > self.limits.requests || waiting_bytes > self.limits.bytes {
-            return Err(QueueError::Overloaded);
-        }
-        Ok(permit)
     }
 
     fn send<M>(&self, message: M) -> Result<(), QueueError>

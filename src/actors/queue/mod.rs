@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 use self::batch::{Batch, Caller, Riders};
 use self::event_ids::EventIds;
 use self::handle::{Accept, ChangeDirectory, Settle};
-pub use self::handle::{Accepted, Incoming, Limits, QueueError, QueueHandle};
+pub use self::handle::{Accepted, Incoming, Limits, Permit, QueueError, QueueHandle};
 use self::keys::{Claim, Keys};
 use super::health::Health;
 use super::now_ms;

@@ -7,7 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, fallocate, ftruncate, statvfs};
+use rustix::io::Errno;
 
 use crate::store::error::StoreError;
 
@@ -75,16 +76,9 @@ impl Layout {
     /// A segment that was prepared before is taken as it is.
     pub fn prepare(&self, number: u64) -> Result<File, StoreError> {
         let path = self.path(number);
-        let stat = statvfs(&self.dir).map_err(|errno| {
-            StoreError::io("measure the free space of", &self.dir)(errno.into())
-        })?;
-        let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let needed_bytes = self.segment_bytes.saturating_add(self.min_free_bytes);
-        if !path.exists() && free_bytes < needed_bytes {
-            return Err(StoreError::NoSpace {
-                free_bytes,
-                needed_bytes,
-            });
+        let is_new = !path.exists();
+        if is_new {
+            self.check_space(self.segment_bytes)?;
         }
         let file = OpenOptions::new()
             .read(true)
@@ -94,20 +88,39 @@ impl Layout {
             .mode(0o600)
             .open(&path)
             .map_err(StoreError::io("create", &path))?;
-        if let Err(errno) = fallocate(&file, FallocateFlags::empty(), 0, self.segment_bytes) {
-            // What was allocated so far must not look like a segment, nor keep space.
-            let _ = std::fs::remove_file(&path);
+        if let Err(errno) = allocate(&file, self.segment_bytes) {
+            if is_new {
+                // Half a segment must neither look like a whole one nor keep its space.
+                let _ = std::fs::remove_file(&path);
+            }
             return Err(match errno {
-                rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT => StoreError::NoSpace {
-                    free_bytes,
-                    needed_bytes,
-                },
+                Errno::NOSPC | Errno::DQUOT => self.no_space(0, self.segment_bytes),
                 other => StoreError::io("allocate", &path)(other.into()),
             });
         }
         file.sync_all().map_err(StoreError::io("sync", &path))?;
         sync_dir(&self.dir)?;
         Ok(file)
+    }
+
+    /// Whether so much can be used without touching the reserve.
+    fn check_space(&self, bytes: u64) -> Result<(), StoreError> {
+        let stat = statvfs(&self.dir).map_err(|errno| {
+            StoreError::io("measure the free space of", &self.dir)(errno.into())
+        })?;
+        let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free_bytes < bytes.saturating_add(self.min_free_bytes) {
+            return Err(self.no_space(free_bytes, bytes));
+        }
+        Ok(())
+    }
+
+    fn no_space(&self, free_bytes: u64, bytes: u64) -> StoreError {
+        let needed_bytes = bytes.saturating_add(self.min_free_bytes);
+        StoreError::NoSpace {
+            free_bytes,
+            needed_bytes,
+        }
     }
 
     /// The header that makes a prepared file a segment in use.
@@ -157,6 +170,15 @@ impl Layout {
             return Err(foreign("its segment size is another"));
         }
         Ok(true)
+    }
+}
+
+/// Makes a file its full size. What was written in it stays.
+fn allocate(file: &File, bytes: u64) -> Result<(), Errno> {
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        // A file system that cannot allocate ahead: records are then appended to a sparse file.
+        Err(Errno::OPNOTSUPP) => ftruncate(file, bytes),
+        done => done,
     }
 }
 
