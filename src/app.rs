@@ -6,7 +6,8 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -371,17 +372,8 @@ fn serve(relay: Relay, listener: TcpListener, config: &Config) -> Result<ServerH
     })
     .listen(listener)
     .map_err(AppError::Server)?;
-    let server = match socket_path(&config.data_dir) {
-        Some(path) => {
-            let at = |source| AppError::Listen {
-                address: path.display().to_string(),
-                source,
-            };
-            let server = server.bind_uds(&path).map_err(at)?;
-            // The directory lets nobody else in either; this is the second lock on the door.
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(at)?;
-            server
-        }
+    let server = match local_socket(&config.data_dir)? {
+        Some(socket) => server.listen_uds(socket).map_err(AppError::Server)?,
         None => server,
     };
     let server = server.run();
@@ -390,15 +382,26 @@ fn serve(relay: Relay, listener: TcpListener, config: &Config) -> Result<ServerH
     Ok(handle)
 }
 
-/// The socket for the local operator, unless the data directory's path is too long for one.
-fn socket_path(data_dir: &Path) -> Option<PathBuf> {
+/// The socket for the local operator, unless the data directory's path is too long for one. Whoever
+/// may open it needs no key, so only its owner may.
+fn local_socket(data_dir: &Path) -> Result<Option<UnixListener>, AppError> {
     let path = data_dir.join(SOCKET);
     if path.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
-        log::warn!(
-            "no local socket: {} is longer than {MAX_SOCKET_PATH_BYTES} bytes",
-            path.display()
-        );
-        return None;
+        let path = path.display();
+        log::warn!("no local socket: {path} is longer than {MAX_SOCKET_PATH_BYTES} bytes");
+        return Ok(None);
     }
-    Some(path)
+    let bind = || {
+        // Left behind by a process that was killed; the store's lock says that it is gone.
+        if path.exists() {
+            std::fs::remove_file(&path)?;
+        }
+        let socket = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(socket)
+    };
+    let address = path.display().to_string();
+    bind()
+        .map(Some)
+        .map_err(|source| AppError::Listen { address, source })
 }

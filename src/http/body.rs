@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::error::QueryPayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{Bytes, BytesMut, Payload, Query};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
@@ -107,7 +108,10 @@ pub async fn json<T: DeserializeOwned>(
 
 /// Reads the query string; unknown parameters are refused by name.
 pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, ApiError> {
-    actix_web::web::Query::<T>::from_query(request.query_string())
-        .map(actix_web::web::Query::into_inner)
-        .map_err(|error| ApiError::Invalid(error.to_string()))
+    Query::<T>::from_query(request.query_string())
+        .map(Query::into_inner)
+        .map_err(|error| match error {
+            QueryPayloadError::Deserialize(error) => ApiError::Invalid(error.to_string()),
+            other => ApiError::Invalid(other.to_string()),
+        })
 }
