@@ -17,9 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
+use actix::fut::wrap_future;
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler,
+    Message,
+};
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::attempt::{Target, attempt, cancelled, not_attempted};
 use super::directory::DirectoryHandle;
@@ -113,12 +117,6 @@ impl LaneHandle {
         self.addr.try_send(Offer(todos)).is_ok()
     }
 
-    /// The subscription was changed.
-    pub fn refresh(&self) {
-        // A full mailbox means that the lane is about to look anyway.
-        let _ = self.addr.try_send(Refresh);
-    }
-
     /// The subscription is gone.
     pub fn stop(&self) {
         // Without the message the lane notices at its next look at the directory.
@@ -129,10 +127,6 @@ impl LaneHandle {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Offer(Vec<Todo>);
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Refresh;
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -154,7 +148,11 @@ pub struct Lane {
     ready: VecDeque<Todo>,
     in_flight: u16,
     held_until: Option<Instant>,
+    /// A timer will have it look again.
     waiting: bool,
+    changes: watch::Receiver<()>,
+    /// The next change of a subscription will have it look again.
+    watching: bool,
 }
 
 /// Starts a lane.
@@ -165,6 +163,7 @@ pub fn start(
     client: Client,
 ) -> LaneHandle {
     let addr = Lane::start_in_arbiter(arbiter, move |ctx| {
+        let changes = shared.directory.view().subscription_changes();
         ctx.set_mailbox_capacity(WINDOW + usize::from(MAX_IN_FLIGHT) + MAX_NEWS);
         Lane {
             id,
@@ -175,6 +174,8 @@ pub fn start(
             in_flight: 0,
             held_until: None,
             waiting: false,
+            changes,
+            watching: false,
         }
     });
     LaneHandle { addr }
@@ -206,14 +207,6 @@ impl Handler<Ended> for Lane {
     }
 }
 
-impl Handler<Refresh> for Lane {
-    type Result = ();
-
-    fn handle(&mut self, _: Refresh, ctx: &mut Self::Context) {
-        self.pump(ctx);
-    }
-}
-
 impl Handler<Stop> for Lane {
     type Result = ();
 
@@ -225,6 +218,7 @@ impl Handler<Stop> for Lane {
 impl Lane {
     /// Begins as many attempts as the limits allow.
     fn pump(&mut self, ctx: &mut Context<Self>) {
+        self.changes.mark_unchanged();
         while !self.ready.is_empty() {
             let Some(target) = self.target() else {
                 // Deleted: what is open is cancelled by the ledger.
@@ -235,7 +229,11 @@ impl Lane {
             let limit = subscription
                 .max_in_flight
                 .unwrap_or(self.shared.defaults.max_in_flight);
-            if subscription.status != SubscriptionStatus::Active || self.in_flight >= limit {
+            if subscription.status != SubscriptionStatus::Active {
+                self.look_again_after_a_change(ctx);
+                return;
+            }
+            if self.in_flight >= limit {
                 return;
             }
             if let Some(wait) = self.held_for() {
@@ -281,6 +279,20 @@ impl Lane {
                 lane.waiting = false;
                 lane.pump(ctx);
             });
+        }
+    }
+
+    fn look_again_after_a_change(&mut self, ctx: &mut Context<Self>) {
+        if !self.watching {
+            self.watching = true;
+            let mut changes = self.changes.clone();
+            let change = async move { changes.changed().await };
+            ctx.spawn(wrap_future::<_, Self>(change).map(|change, lane, ctx| {
+                lane.watching = false;
+                if change.is_ok() {
+                    lane.pump(ctx);
+                }
+            }));
         }
     }
 

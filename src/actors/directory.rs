@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
 use dashmap::DashMap;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::Unavailable;
 use super::queue::{QueueError, QueueHandle};
@@ -42,6 +42,7 @@ pub struct View {
     directory: RwLock<Directory>,
     keys: DashMap<KeyHash, Arc<KeyRecord>>,
     doors: DashMap<String, Arc<Integration>>,
+    subscription_changes: watch::Sender<()>,
 }
 
 impl View {
@@ -85,6 +86,11 @@ impl View {
         self.read().subscription(id).cloned()
     }
 
+    /// Tells of every change of a subscription, once it can be read here.
+    pub fn subscription_changes(&self) -> watch::Receiver<()> {
+        self.subscription_changes.subscribe()
+    }
+
     fn apply(&self, change: &Change) {
         let mut directory = self
             .directory
@@ -118,6 +124,10 @@ impl View {
             | Change::DeleteSubscription(_) => {}
         }
         directory.apply(change);
+        drop(directory);
+        if matches!(change, Change::PutSubscription(_)) {
+            self.subscription_changes.send_replace(());
+        }
     }
 }
 

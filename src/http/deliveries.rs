@@ -12,9 +12,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use super::events::{self, Wanted};
+
 use super::gate::Caller;
 use super::page::{self, PageQuery};
+use super::search::{self, Wanted};
 use super::{Answer, Relay, blocking, body, time};
 use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
 use crate::domain::event::Place;
@@ -313,7 +314,7 @@ impl Search<'_> {
             ..mark.place
         });
         let found =
-            blocking(move || events::newest(&log, &wanted, before, MAX_PAGE_EVENTS)).await?;
+            blocking(move || search::newest(&log, &wanted, before, MAX_PAGE_EVENTS)).await?;
         let mut page = Vec::new();
         let mut next = None;
         for (place, event) in found.events {
@@ -360,7 +361,7 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
     let missing = || ApiError::NotFound("Delivery");
     let id: DeliveryId = id.parse().map_err(|_| missing())?;
     let (place, event) =
-        events::find(&relay, who, id.event)
+        search::find(&relay, who, id.event)
             .await
             .map_err(|error| match error {
                 ApiError::NotFound(_) => missing(),

@@ -15,20 +15,12 @@ use super::deliveries::{self, DeliveryView};
 use super::error::ApiError;
 use super::gate::Caller;
 use super::page::{self, PageQuery};
+use super::search::{self, Wanted};
 use super::{Answer, Relay, blocking, body, time};
-use crate::actors::auth::Principal;
-use crate::domain::event::{Event, EventMeta, Place};
-use crate::domain::event_type::{EventType, TypePattern};
+use crate::domain::event::{EventMeta, Place};
+use crate::domain::event_type::EventType;
 use crate::domain::ids::{EventId, IntegrationId};
 use crate::domain::permission::Permission;
-use crate::store::entry::Entry;
-use crate::store::error::StoreError;
-use crate::store::log::Log;
-
-/// Payload bytes that one page may read.
-const MAX_PAGE_BYTES: usize = 16 << 20;
-/// Records that one page may read.
-const MAX_PAGE_RECORDS: usize = 4000;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,60 +31,6 @@ struct Query {
     integration_id: Option<String>,
     since: Option<String>,
     until: Option<String>,
-}
-
-/// Which events are wanted. Everything that is visible to the caller, if nothing else is said.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    who: Principal,
-    event_type: Option<TypePattern>,
-    integration: Option<IntegrationId>,
-    since_ms: u64,
-    until_ms: u64,
-}
-
-impl Wanted {
-    /// Reads the parameters that lists of events and deliveries share.
-    pub fn parse(
-        who: Principal,
-        event_type: Option<&str>,
-        integration_id: Option<&str>,
-        since: Option<&str>,
-        until: Option<&str>,
-    ) -> Result<Self, ApiError> {
-        let moment = |name: &str, text: Option<&str>, otherwise| match text {
-            None => Ok(otherwise),
-            Some(text) => time::parse(text).ok_or_else(|| {
-                ApiError::Invalid(format!(
-                    "{name} must be a time in the form 2030-01-31T12:00:00Z"
-                ))
-            }),
-        };
-        let pattern = event_type.map(str::parse).transpose();
-        let integration = integration_id.map(str::parse).transpose();
-        Ok(Self {
-            who,
-            event_type: pattern.map_err(|error| ApiError::Invalid(format!("type: {error}")))?,
-            integration: integration
-                .map_err(|error| ApiError::Invalid(format!("integration_id: {error}")))?,
-            since_ms: moment("since", since, 0)?,
-            until_ms: moment("until", until, u64::MAX)?,
-        })
-    }
-
-    /// Whether an event is wanted.
-    pub fn holds(&self, event: &EventMeta) -> bool {
-        event.account == self.who.account()
-            && self.who.reaches(Some(event.integration))
-            && self
-                .integration
-                .is_none_or(|only| only == event.integration)
-            && self
-                .event_type
-                .as_ref()
-                .is_none_or(|pattern| pattern.matches(&event.event_type))
-            && (self.since_ms..=self.until_ms).contains(&event.accepted_at_ms)
-    }
 }
 
 #[derive(Serialize)]
@@ -152,7 +90,7 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
     let limit = page.limit()?;
     let before = page.cursor()?.map(place_of);
     let log = Arc::clone(&relay.log);
-    let found = blocking(move || newest(&log, &wanted, before, limit)).await?;
+    let found = blocking(move || search::newest(&log, &wanted, before, limit)).await?;
     let events = found
         .events
         .iter()
@@ -174,68 +112,13 @@ fn place_of([position, index]: [u64; 2]) -> Place {
     }
 }
 
-/// Part of the log, read backwards.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// The newest first.
-    pub events: Vec<(Place, Event)>,
-    /// Everything at and after this place was looked at. `None` when all was.
-    pub next: Option<Place>,
-}
-
-/// The newest events strictly before a place.
-pub fn newest(
-    log: &Log,
-    wanted: &Wanted,
-    before: Option<Place>,
-    limit: usize,
-) -> Result<Found, StoreError> {
-    let mut found = Found::default();
-    let mut bytes = 0;
-    let mut at = match before {
-        // A cursor from elsewhere may point anywhere; only a place that holds a record is read.
-        Some(place) if place.position < log.end() => {
-            log.at(place.position).ok().map(|it| it.position)
-        }
-        Some(_) => None,
-        None => log.last(),
-    };
-    for _ in 0..MAX_PAGE_RECORDS {
-        let Some(position) = at else { return Ok(found) };
-        let record = log.at(position)?;
-        bytes += record.payload_bytes;
-        if let Some(Entry::Accepted(events)) = &record.entry {
-            for (index, event) in events.iter().enumerate().rev() {
-                let place = Place {
-                    position,
-                    index: u32::try_from(index).unwrap_or(u32::MAX),
-                };
-                if before.is_some_and(|before| place >= before) || !wanted.holds(&event.meta) {
-                    continue;
-                }
-                found.events.push((place, event.clone()));
-                if found.events.len() == limit {
-                    found.next = Some(place);
-                    return Ok(found);
-                }
-            }
-        }
-        found.next = Some(Place { position, index: 0 });
-        if bytes > MAX_PAGE_BYTES {
-            return Ok(found);
-        }
-        at = record.previous;
-    }
-    Ok(found)
-}
-
 /// One event: its payload, and every delivery with its attempts.
 pub async fn show(caller: Caller, relay: Data<Relay>, uuid: Path<String>) -> Answer {
     let who = caller.with(Permission::EventsRead)?;
     let id = Uuid::parse_str(&uuid)
         .map(EventId)
         .map_err(|_| ApiError::NotFound("Event"))?;
-    let (place, event) = find(&relay, who, id).await?;
+    let (place, event) = search::find(&relay, who, id).await?;
     let deliveries = deliveries::of_event(&relay, id, place).await?;
     let text = String::from_utf8_lossy(&event.body).into_owned();
     let payload = RawValue::from_string(text).map_err(|error| ApiError::internal(&error))?;
@@ -245,38 +128,4 @@ pub async fn show(caller: Caller, relay: Data<Relay>, uuid: Path<String>) -> Ans
         payload,
         deliveries,
     }))
-}
-
-/// The event of this id, if the caller may see it.
-pub async fn find(relay: &Relay, who: Principal, id: EventId) -> Result<(Place, Event), ApiError> {
-    let missing = || ApiError::NotFound("Event");
-    let near = relay.dispatch.near(id).await?.ok_or_else(missing)?;
-    let log = Arc::clone(&relay.log);
-    let found = blocking(move || search(&log, near, id)).await?;
-    let everything = Wanted::parse(who, None, None, None, None)?;
-    found
-        .filter(|(_, event)| everything.holds(&event.meta))
-        .ok_or_else(missing)
-}
-
-/// Reads forwards until the event or a later one is found: ids grow in the order of the log.
-fn search(log: &Log, near: u64, id: EventId) -> Result<Option<(Place, Event)>, StoreError> {
-    let mut position = near;
-    while let Some(record) = log.next(position)? {
-        position = record.next;
-        let Some(Entry::Accepted(events)) = &record.entry else {
-            continue;
-        };
-        if let Ok(index) = events.binary_search_by(|event| event.meta.id.cmp(&id)) {
-            let place = Place {
-                position: record.position,
-                index: u32::try_from(index).unwrap_or(u32::MAX),
-            };
-            return Ok(Some((place, events[index].clone())));
-        }
-        if events.last().is_some_and(|last| last.meta.id > id) {
-            break;
-        }
-    }
-    Ok(None)
 }

@@ -15,6 +15,7 @@ pub mod integrations;
 pub mod keys;
 pub mod page;
 pub mod routes;
+pub mod search;
 pub mod subscriptions;
 pub mod time;
 

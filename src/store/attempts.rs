@@ -13,7 +13,6 @@ use super::entry::Entry;
 use super::error::StoreError;
 use super::journal::reader::Found;
 use super::journal::{Layout, Reader};
-use super::log::LogRecord;
 use crate::domain::ids::EventId;
 
 /// Closed segments whose index is kept in memory.
@@ -43,16 +42,14 @@ impl AttemptIndex {
     }
 
     /// Takes in a record that was just written.
-    pub fn add(&self, layout: &Layout, record: &LogRecord) {
-        let segment = layout.segment_of(record.position);
+    pub fn add(&self, layout: &Layout, position: u64, entry: Option<&Entry>) {
+        let segment = layout.segment_of(position);
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         if active.0 != segment {
             let (closed, rows) = std::mem::replace(&mut *active, (segment, Rows::new()));
             save_later(layout, closed, rows);
         }
-        active
-            .1
-            .extend(rows_of(layout, record.position, record.entry.as_ref()));
+        active.1.extend(rows_of(layout, position, entry));
     }
 
     /// The positions of records that hold attempts for an event whose own record stands at `from`.

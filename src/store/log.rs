@@ -102,7 +102,11 @@ impl Log {
         };
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         for record in records {
-            self.attempts.add(self.journal.layout(), &record);
+            self.attempts.add(
+                self.journal.layout(),
+                record.position,
+                record.entry.as_ref(),
+            );
             recent.push(Arc::new(record));
         }
         drop(recent);

@@ -5,15 +5,11 @@ use tokio::sync::oneshot;
 
 use super::Dispatch;
 use crate::actors::Unavailable;
-use crate::domain::delivery::OpenDelivery;
 use crate::domain::event::Place;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::store::error::StoreError;
-use crate::store::ledger::Ledger;
+use crate::store::ledger::{Ledger, Open};
 use crate::store::state::rows::Slot;
-
-/// A delivery that is not settled for good.
-pub type Open = (SubscriptionId, Slot, OpenDelivery);
 
 /// Asks the dispatcher.
 #[derive(Debug, Clone)]

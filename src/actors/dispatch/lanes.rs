@@ -89,7 +89,7 @@ impl Lanes {
     }
 
     /// Takes note of what applying a record meant.
-    pub fn note(&mut self, effect: &Effect, ledger: &Ledger) {
+    pub fn note(&mut self, effect: &Effect) {
         match *effect {
             Effect::Created {
                 subscription,
@@ -130,29 +130,18 @@ impl Lanes {
                     self.set_alarm(subscription, due_ms);
                 }
             }
-            Effect::Subscription(subscription) => {
-                let exists = ledger.directory().subscription(subscription).is_some();
-                self.subscription_changed(subscription, exists);
-            }
+            Effect::Unsubscribed(subscription) => self.remove(subscription),
         }
     }
 
-    fn subscription_changed(&mut self, subscription: SubscriptionId, exists: bool) {
-        match self
-            .by_id
-            .get(&subscription)
-            .and_then(|lane| lane.handle.as_ref())
-        {
-            Some(handle) if exists => handle.refresh(),
-            Some(handle) => handle.stop(),
-            None => {}
+    fn remove(&mut self, subscription: SubscriptionId) {
+        let Some(lane) = self.by_id.remove(&subscription) else {
+            return;
+        };
+        if let Some(handle) = lane.handle {
+            handle.stop();
         }
-        if !exists
-            && let Some(alarm_ms) = self
-                .by_id
-                .remove(&subscription)
-                .and_then(|lane| lane.alarm_ms)
-        {
+        if let Some(alarm_ms) = lane.alarm_ms {
             self.alarms.remove(&(alarm_ms, subscription));
         }
     }

@@ -25,7 +25,7 @@ use actix::{
 use tokio::sync::oneshot;
 
 use self::handle::{Ask, Save};
-pub use self::handle::{DispatchError, DispatchHandle, Open};
+pub use self::handle::{DispatchError, DispatchHandle};
 pub use self::lanes::Home;
 use self::lanes::Lanes;
 use super::delivery::Shared;
@@ -142,7 +142,9 @@ impl Handler<GoOn> for Dispatch {
 impl Handler<Ask> for Dispatch {
     type Result = ();
 
-    fn handle(&mut self, Ask { answer_with }: Ask, _: &mut Self::Context) {
+    fn handle(&mut self, Ask { answer_with }: Ask, ctx: &mut Self::Context) {
+        // Whoever was just told that an event is on disk expects to find it.
+        self.turn(ctx);
         answer_with(&self.ledger);
     }
 }
@@ -189,7 +191,7 @@ impl Dispatch {
         };
         self.ledger.apply(&record, effects)?;
         for effect in effects.drain(..) {
-            self.lanes.note(&effect, &self.ledger);
+            self.lanes.note(&effect);
         }
         Ok(true)
     }

@@ -7,13 +7,18 @@
 //!
 //! A checkpoint says: all records before [`Ledger::applied`] are in these rows, and none after it.
 
+mod look_up;
+mod save;
+
+pub use self::look_up::Open;
+
 use std::sync::Arc;
 
 use super::entry::Entry;
 use super::error::StoreError;
 use super::log::LogRecord;
 use super::state::State;
-use super::state::overlay::{Direction, Frozen, Overlay};
+use super::state::overlay::Overlay;
 use super::state::rows::{self, KeyedRequest, Meta, Slot};
 use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
 use crate::domain::directory::{Change, Directory};
@@ -52,8 +57,8 @@ pub enum Effect {
         /// When it is due again, if it is.
         due_ms: Option<u64>,
     },
-    /// A subscription was made, changed or deleted.
-    Subscription(SubscriptionId),
+    /// A subscription is gone.
+    Unsubscribed(SubscriptionId),
 }
 
 /// What a lane needs to begin an attempt.
@@ -310,10 +315,7 @@ impl Ledger {
             Change::PutAccount(it) => self.put_record(b'A', it.id.to_bits(), change)?,
             Change::PutIntegration(it) => self.put_record(b'I', it.id.to_bits(), change)?,
             Change::PutKey(it) => self.put_record(b'K', it.id.to_bits(), change)?,
-            Change::PutSubscription(it) => {
-                self.put_record(b'S', it.id.to_bits(), change)?;
-                effects.push(Effect::Subscription(it.id));
-            }
+            Change::PutSubscription(it) => self.put_record(b'S', it.id.to_bits(), change)?,
             Change::KeysUsed(uses) => {
                 for (id, _) in uses {
                     if let Some(key) = self.directory.key(*id) {
@@ -335,7 +337,7 @@ impl Ledger {
                 self.overlay.remove(rows::record(b'S', id.to_bits()));
                 self.overlay
                     .put(rows::record(b'c', id.to_bits()), Vec::new());
-                effects.push(Effect::Subscription(*id));
+                effects.push(Effect::Unsubscribed(*id));
             }
         }
         Ok(())
@@ -346,180 +348,6 @@ impl Ledger {
             .put(rows::record(prefix, id), rows::encode(record)?);
         Ok(())
     }
-
-    /// What waits for its first attempt after `after`, in order.
-    pub fn waiting(
-        &self,
-        subscription: SubscriptionId,
-        after: Option<Slot>,
-        limit: usize,
-    ) -> Result<Vec<Todo>, StoreError> {
-        let mut range = rows::list_of(b'q', subscription);
-        if let Some(after) = after {
-            range.start = rows::listed(b'q', subscription, after);
-            range.start.push(0);
-        }
-        self.todos(subscription, &range, limit)
-    }
-
-    /// What is due again by now, the longest due first.
-    pub fn due(
-        &self,
-        subscription: SubscriptionId,
-        now_ms: u64,
-        limit: usize,
-    ) -> Result<Vec<Todo>, StoreError> {
-        self.todos(subscription, &rows::due_until(subscription, now_ms), limit)
-    }
-
-    /// When the next retry of a subscription is due that is not due by now.
-    pub fn next_due_ms(
-        &self,
-        subscription: SubscriptionId,
-        now_ms: u64,
-    ) -> Result<Option<u64>, StoreError> {
-        let range =
-            rows::due_until(subscription, now_ms).end..rows::list_of(b'r', subscription).end;
-        let first = self.overlay.scan(&range, Direction::Forward, 1)?;
-        Ok(first.first().and_then(|(key, _)| rows::read_due_ms(key)))
-    }
-
-    fn todos(
-        &self,
-        subscription: SubscriptionId,
-        range: &std::ops::Range<Vec<u8>>,
-        limit: usize,
-    ) -> Result<Vec<Todo>, StoreError> {
-        let mut todos = Vec::new();
-        for (key, _) in self.overlay.scan(range, Direction::Forward, limit)? {
-            let Some(slot) = rows::read_slot(&key) else {
-                continue;
-            };
-            let Some(row) = self.overlay.get(&rows::open(subscription, slot))? else {
-                continue;
-            };
-            let open: OpenDelivery = rows::decode("an open delivery", &row)?;
-            todos.push(Todo {
-                slot,
-                event: open.event,
-                attempts: open.attempts,
-            });
-        }
-        Ok(todos)
-    }
-
-    /// The deliveries of an event that are not settled for good.
-    pub fn open_of(
-        &self,
-        place: Place,
-    ) -> Result<Vec<(SubscriptionId, Slot, OpenDelivery)>, StoreError> {
-        let rows = self
-            .overlay
-            .scan(&rows::open_of(place), Direction::Forward, usize::MAX)?;
-        rows.into_iter()
-            .map(|(key, value)| read_open(&key, &value))
-            .filter_map(Result::transpose)
-            .collect()
-    }
-
-    /// Deliveries that are not settled for good, the newest event first, strictly before a delivery:
-    /// at most `limit` of them.
-    pub fn open_before(
-        &self,
-        before: Option<(SubscriptionId, Slot)>,
-        limit: usize,
-    ) -> Result<Vec<(SubscriptionId, Slot, OpenDelivery)>, StoreError> {
-        let end = before.map_or_else(
-            || vec![b'e' + 1],
-            |(subscription, slot)| rows::open(subscription, slot),
-        );
-        let rows = self
-            .overlay
-            .scan(&(vec![b'e']..end), Direction::Backward, limit)?;
-        rows.into_iter()
-            .map(|(key, value)| read_open(&key, &value))
-            .filter_map(Result::transpose)
-            .collect()
-    }
-
-    /// A position at or before the record that holds the event, near it.
-    pub fn near(&self, event: EventId) -> Result<Option<u64>, StoreError> {
-        let mut end = rows::indexed(event);
-        end.push(0);
-        let row = self
-            .overlay
-            .scan(&(vec![b'x']..end), Direction::Backward, 1)?;
-        row.first()
-            .map(|(_, value)| rows::decode("an index row", value))
-            .transpose()
-    }
-
-    /// Removes rows that nobody needs any more, a few at a time: those of deleted subscriptions, and
-    /// idempotency keys that are over. Says whether there is more to do.
-    pub fn sweep(&mut self, now_ms: u64, limit: usize) -> Result<bool, StoreError> {
-        let expired = self
-            .overlay
-            .scan(&rows::keyed_expired(now_ms), Direction::Forward, limit)?;
-        let mut removed = expired.len();
-        for (key, _) in expired {
-            if let Some(scope) = rows::read_expired_scope(&key) {
-                self.overlay.remove(rows::keyed(&scope));
-            }
-            self.overlay.remove(key);
-        }
-        let Some((gone, _)) = self
-            .overlay
-            .scan(&rows::all(b'c'), Direction::Forward, 1)?
-            .pop()
-        else {
-            return Ok(removed >= limit);
-        };
-        let bits = gone
-            .get(1..)
-            .and_then(|bits| bits.try_into().ok())
-            .map_or(0, u64::from_be_bytes);
-        let subscription = SubscriptionId::from_bits(bits);
-        for list in *b"qrd" {
-            let rows = self.overlay.scan(
-                &rows::list_of(list, subscription),
-                Direction::Forward,
-                limit,
-            )?;
-            removed += rows.len();
-            for (key, _) in rows {
-                if let Some(slot) = rows::read_slot(&key) {
-                    self.overlay.remove(rows::open(subscription, slot));
-                }
-                self.overlay.remove(key);
-            }
-        }
-        if removed == 0 {
-            self.overlay.remove(gone);
-        }
-        Ok(true)
-    }
-
-    /// What a checkpoint would have to hold now.
-    pub fn unsaved_bytes(&self) -> usize {
-        self.overlay.bytes()
-    }
-
-    /// Whether a checkpoint is being written.
-    pub fn is_saving(&self) -> bool {
-        self.overlay.is_frozen()
-    }
-
-    /// Takes everything up to [`Self::applied`] for a checkpoint.
-    pub fn freeze(&mut self) -> Result<Arc<Frozen>, StoreError> {
-        self.overlay
-            .put(rows::META.to_vec(), rows::encode(&self.meta)?);
-        Ok(self.overlay.freeze())
-    }
-
-    /// The checkpoint is synced.
-    pub fn thaw(&mut self) {
-        self.overlay.thaw();
-    }
 }
 
 fn listing(subscription: SubscriptionId, slot: Slot, state: OpenState) -> Vec<u8> {
@@ -528,18 +356,4 @@ fn listing(subscription: SubscriptionId, slot: Slot, state: OpenState) -> Vec<u8
         OpenState::Retrying { due_ms } => rows::due(subscription, due_ms, slot),
         OpenState::Dead => rows::listed(b'd', subscription, slot),
     }
-}
-
-fn read_open(
-    key: &[u8],
-    value: &[u8],
-) -> Result<Option<(SubscriptionId, Slot, OpenDelivery)>, StoreError> {
-    let Some((subscription, slot)) = rows::read_open(key) else {
-        return Ok(None);
-    };
-    Ok(Some((
-        subscription,
-        slot,
-        rows::decode("an open delivery", value)?,
-    )))
 }

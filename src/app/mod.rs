@@ -4,44 +4,32 @@
 //! actors start, each with the handles of those below; the doors open. The order of the stop: the
 //! doors close, what is in flight ends and is journalled, a last checkpoint is written.
 
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
-use std::path::Path;
+mod doors;
+mod first_start;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Arbiter;
 use actix_web::dev::ServerHandle;
-use actix_web::rt::net::UnixStream;
-use actix_web::web::Data;
-use actix_web::{App, HttpServer};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::actors::delivery::{Defaults, Outcomes, Shared};
-use crate::actors::directory::{ChangeError, DirectoryHandle};
 use crate::actors::dispatch::{DispatchHandle, Home};
 use crate::actors::health::Health;
 use crate::actors::rate_limit::Quotas;
 use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit};
 use crate::config::{Config, Limit};
-use crate::domain::api_key::{self, Environment, KeyFormError, KeyHash};
-use crate::domain::directory::{Account, Change, KeyRecord};
-use crate::domain::ids::{AccountId, KeyId};
-use crate::domain::permission::Permissions;
+use crate::domain::api_key::{self, KeyFormError};
 use crate::domain::rate::Quota;
 use crate::domain::retry::{Schedule, ScheduleError};
-use crate::http::gate::LocalSocket;
-use crate::http::routes;
-use crate::http::{Limits, Relay, error::ApiError, error::Dialect};
+use crate::http::{Limits, Relay};
 use crate::outbound::{Client, ClientError, Guard};
 use crate::store::{self, Store, error::StoreError};
 
 /// The local operator's door, in the data directory.
 pub const SOCKET: &str = "postrider.sock";
-/// The longest path that a Unix socket can have.
-const MAX_SOCKET_PATH_BYTES: usize = 107;
-
 /// Why the relay did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -125,8 +113,8 @@ pub async fn start(
     if let Some(key) = &bootstrap_key {
         api_key::check_form(key.expose_secret())?;
     }
-    let (listener, address) = listen(config.server.listen)?;
-    let recovering = answer_recovering(&listener)?;
+    let (listener, address) = doors::listen(config.server.listen)?;
+    let recovering = doors::answer_recovering(&listener)?;
     let opened = open_store(config).await;
     recovering.stop(false).await;
     let Store {
@@ -178,7 +166,7 @@ pub async fn start(
         health: health.clone(),
     };
     let dispatch = dispatch::start(&control, parts);
-    let first_key = first_start(&directory, bootstrap_key).await?;
+    let first_key = first_start::first_start(&directory, bootstrap_key).await?;
 
     let relay = Relay {
         auth,
@@ -194,7 +182,7 @@ pub async fn start(
             max_batch_bytes: config.ingest.max_batch_bytes,
         },
     };
-    let server = serve(relay, listener, config)?;
+    let server = doors::serve(relay, listener, config)?;
     health.set_ready();
     // The lock is held until the process ends: a stop that is still writing must not be overtaken.
     std::mem::forget(lock);
@@ -207,41 +195,6 @@ pub async fn start(
         dispatch,
         shutdown_timeout: config.shutdown_timeout,
     })
-}
-
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
-    let bind = || {
-        let listener = TcpListener::bind(address)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    bind().map_err(|source| AppError::Listen {
-        address: address.to_string(),
-        source,
-    })
-}
-
-/// Answers that the store is being recovered, so that whoever asks is told and not refused.
-fn answer_recovering(listener: &TcpListener) -> Result<ServerHandle, AppError> {
-    let listener = listener.try_clone().map_err(AppError::Server)?;
-    let answer = || {
-        App::new().default_service(actix_web::web::to(|| async {
-            let reason = "the store is being recovered".to_owned();
-            ApiError::Unavailable {
-                reason,
-                retry_after_seconds: 1,
-            }
-            .response(Dialect::Manage)
-        }))
-    };
-    let server = HttpServer::new(answer)
-        .workers(1)
-        .disable_signals()
-        .listen(listener);
-    let server = server.map_err(AppError::Server)?.run();
-    let handle = server.handle();
-    actix::spawn(server);
-    Ok(handle)
 }
 
 async fn open_store(config: &Config) -> Result<Store, AppError> {
@@ -307,101 +260,4 @@ fn homes(guard: &Arc<Guard>) -> Result<Vec<Home>, AppError> {
         })
     };
     (0..cores.div_ceil(2)).map(home).collect()
-}
-
-/// A store without an account gets one, and a key that may do everything.
-async fn first_start(
-    directory: &DirectoryHandle,
-    bootstrap_key: Option<SecretString>,
-) -> Result<Option<SecretString>, AppError> {
-    if directory.view().read().accounts().next().is_some() {
-        return Ok(None);
-    }
-    let given = bootstrap_key.is_some();
-    let key = match bootstrap_key {
-        Some(key) => key,
-        None => api_key::generate(Environment::Live, getrandom::fill)?,
-    };
-    let created_at_ms = now_ms();
-    let account = Account {
-        id: AccountId::from_random(getrandom::u64()?),
-        name: "default".to_owned(),
-        created_at_ms,
-    };
-    let record = KeyRecord {
-        id: KeyId::from_random(getrandom::u64()?),
-        account: account.id,
-        name: "owner".to_owned(),
-        hash: KeyHash::of(key.expose_secret()),
-        permissions: Permissions::ALL,
-        integration: None,
-        environment: api_key::check_form(key.expose_secret())?,
-        quota: None,
-        created_at_ms,
-        expires_at_ms: None,
-        last_used_at_ms: None,
-    };
-    let changes = vec![
-        Change::PutAccount(account.into()),
-        Change::PutKey(record.into()),
-    ];
-    let made: Result<(), ChangeError<std::convert::Infallible>> =
-        directory.change(|_| Ok((changes, ()))).await;
-    made.map_err(|error| AppError::FirstStart(error.to_string()))?;
-    Ok((!given).then_some(key))
-}
-
-fn serve(relay: Relay, listener: TcpListener, config: &Config) -> Result<ServerHandle, AppError> {
-    let workers = match config.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
-    let relay = Data::new(relay);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(relay.clone())
-            .configure(routes::configure)
-    })
-    .workers(workers)
-    .shutdown_timeout(config.shutdown_timeout.as_secs())
-    .disable_signals()
-    .on_connect(|connection, data| {
-        if connection.is::<UnixStream>() {
-            data.insert(LocalSocket);
-        }
-    })
-    .listen(listener)
-    .map_err(AppError::Server)?;
-    let server = match local_socket(&config.data_dir)? {
-        Some(socket) => server.listen_uds(socket).map_err(AppError::Server)?,
-        None => server,
-    };
-    let server = server.run();
-    let handle = server.handle();
-    actix::spawn(server);
-    Ok(handle)
-}
-
-/// The socket for the local operator, unless the data directory's path is too long for one. Whoever
-/// may open it needs no key, so only its owner may.
-fn local_socket(data_dir: &Path) -> Result<Option<UnixListener>, AppError> {
-    let path = data_dir.join(SOCKET);
-    if path.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
-        let path = path.display();
-        log::warn!("no local socket: {path} is longer than {MAX_SOCKET_PATH_BYTES} bytes");
-        return Ok(None);
-    }
-    let bind = || {
-        // Left behind by a process that was killed; the store's lock says that it is gone.
-        if path.exists() {
-            std::fs::remove_file(&path)?;
-        }
-        let socket = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(socket)
-    };
-    let address = path.display().to_string();
-    bind()
-        .map(Some)
-        .map_err(|source| AppError::Listen { address, source })
 }

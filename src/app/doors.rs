@@ -1,0 +1,116 @@
+//! Opening the doors: the port, and the local operator's socket.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use actix_web::dev::ServerHandle;
+use actix_web::rt::net::UnixStream;
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+
+use super::{AppError, SOCKET};
+use crate::config::Config;
+use crate::http::error::{ApiError, Dialect};
+use crate::http::gate::LocalSocket;
+use crate::http::{Relay, routes};
+
+/// The longest path that a Unix socket can have.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+/// Binds the port.
+pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bind().map_err(|source| AppError::Listen {
+        address: address.to_string(),
+        source,
+    })
+}
+
+/// Answers that the store is being recovered, so that whoever asks is told and not refused.
+pub fn answer_recovering(listener: &TcpListener) -> Result<ServerHandle, AppError> {
+    let listener = listener.try_clone().map_err(AppError::Server)?;
+    let answer = || {
+        App::new().default_service(actix_web::web::to(|| async {
+            let reason = "the store is being recovered".to_owned();
+            ApiError::Unavailable {
+                reason,
+                retry_after_seconds: 1,
+            }
+            .response(Dialect::Manage)
+        }))
+    };
+    let server = HttpServer::new(answer)
+        .workers(1)
+        .disable_signals()
+        .listen(listener);
+    let server = server.map_err(AppError::Server)?.run();
+    let handle = server.handle();
+    actix::spawn(server);
+    Ok(handle)
+}
+
+/// Opens the doors to a relay that can work.
+pub fn serve(
+    relay: Relay,
+    listener: TcpListener,
+    config: &Config,
+) -> Result<ServerHandle, AppError> {
+    let workers = match config.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let relay = Data::new(relay);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(relay.clone())
+            .configure(routes::configure)
+    })
+    .workers(workers)
+    .shutdown_timeout(config.shutdown_timeout.as_secs())
+    .disable_signals()
+    .on_connect(|connection, data| {
+        if connection.is::<UnixStream>() {
+            data.insert(LocalSocket);
+        }
+    })
+    .listen(listener)
+    .map_err(AppError::Server)?;
+    let server = match local_socket(&config.data_dir)? {
+        Some(socket) => server.listen_uds(socket).map_err(AppError::Server)?,
+        None => server,
+    };
+    let server = server.run();
+    let handle = server.handle();
+    actix::spawn(server);
+    Ok(handle)
+}
+
+/// The socket for the local operator, unless the data directory's path is too long for one. Whoever
+/// may open it needs no key, so only its owner may.
+fn local_socket(data_dir: &Path) -> Result<Option<UnixListener>, AppError> {
+    let path = data_dir.join(SOCKET);
+    if path.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
+        let path = path.display();
+        log::warn!("no local socket: {path} is longer than {MAX_SOCKET_PATH_BYTES} bytes");
+        return Ok(None);
+    }
+    let bind = || {
+        // Left behind by a process that was killed; the store's lock says that it is gone.
+        if path.exists() {
+            std::fs::remove_file(&path)?;
+        }
+        let socket = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(socket)
+    };
+    let address = path.display().to_string();
+    bind()
+        .map(Some)
+        .map_err(|source| AppError::Listen { address, source })
+}
