@@ -7,6 +7,7 @@
 mod doors;
 mod first_start;
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub struct Running {
     outcomes: Outcomes,
     dispatch: DispatchHandle,
     shutdown_timeout: Duration,
+    /// No other process may open the store while this one may still write.
+    _lock: File,
 }
 
 impl Running {
@@ -117,36 +120,63 @@ pub async fn start(
     let recovering = doors::answer_recovering(&listener)?;
     let opened = open_store(config).await;
     recovering.stop(false).await;
+    let store = opened?;
+    if store.report.state_rebuilt {
+        log::warn!(records = store.report.records_replayed; "the state was rebuilt from the journal");
+    } else if store.report.records_replayed > 0 {
+        log::info!(records = store.report.records_replayed; "recovered");
+    }
+
+    let outcomes = Outcomes::default();
+    let (relay, lock) = start_actors(config, store, &outcomes)?;
+    let first_key = first_start::first_start(&relay.directory, bootstrap_key).await?;
+    let (dispatch, health) = (relay.dispatch.clone(), relay.health.clone());
+    let server = doors::serve(relay, listener, config)?;
+    health.set_ready();
+    Ok(Running {
+        address,
+        first_key,
+        health,
+        server,
+        outcomes,
+        dispatch,
+        shutdown_timeout: config.shutdown_timeout,
+        _lock: lock,
+    })
+}
+
+/// Starts the actors, each with the handles of those below it.
+fn start_actors(
+    config: &Config,
+    store: Store,
+    outcomes: &Outcomes,
+) -> Result<(Relay, File), AppError> {
     let Store {
         log,
         state,
         committer,
         checkpointer,
         ledger,
-        report,
         lock,
-    } = opened?;
-    if report.state_rebuilt {
-        log::warn!(records = report.records_replayed; "the state was rebuilt from the journal");
-    } else if report.records_replayed > 0 {
-        log::info!(records = report.records_replayed; "recovered");
-    }
-
+        ..
+    } = store;
     let health = Health::default();
     let guard = Arc::new(Guard::new(config.outbound.allow.clone()));
-    let outcomes = Outcomes::default();
+    let control = Arbiter::new().handle();
     let limits = queue::Limits {
         requests: config.queue.capacity,
         bytes: config.queue.max_bytes,
     };
-    let parts = queue::Parts {
-        committer,
-        state: Arc::clone(&state),
-        last_event: ledger.last_event(),
-        health: health.clone(),
-    };
-    let queue = queue::start(&Arbiter::new().handle(), parts, limits);
-    let control = Arbiter::new().handle();
+    let queue = queue::start(
+        &Arbiter::new().handle(),
+        queue::Parts {
+            committer,
+            state: Arc::clone(&state),
+            last_event: ledger.last_event(),
+            health: health.clone(),
+        },
+        limits,
+    );
     let directory = directory::start(&control, ledger.directory().clone(), queue.clone());
     let auth = auth::start(&control, directory.clone());
     let rate_limit = rate_limit::start(&control, quotas(config));
@@ -157,44 +187,32 @@ pub async fn start(
         defaults: Arc::new(defaults(config)?),
         outcomes: outcomes.clone(),
     };
+    let homes = homes(&guard)?;
     let parts = dispatch::Parts {
         ledger,
         state,
         checkpointer,
         shared,
-        homes: homes(&guard)?,
+        homes,
         health: health.clone(),
     };
     let dispatch = dispatch::start(&control, parts);
-    let first_key = first_start::first_start(&directory, bootstrap_key).await?;
-
+    let limits = Limits {
+        max_body_bytes: config.ingest.max_body_bytes,
+        max_batch_bytes: config.ingest.max_batch_bytes,
+    };
     let relay = Relay {
         auth,
         rate_limit,
         directory,
         queue,
-        dispatch: dispatch.clone(),
+        dispatch,
         log,
         guard,
-        health: health.clone(),
-        limits: Limits {
-            max_body_bytes: config.ingest.max_body_bytes,
-            max_batch_bytes: config.ingest.max_batch_bytes,
-        },
-    };
-    let server = doors::serve(relay, listener, config)?;
-    health.set_ready();
-    // The lock is held until the process ends: a stop that is still writing must not be overtaken.
-    std::mem::forget(lock);
-    Ok(Running {
-        address,
-        first_key,
         health,
-        server,
-        outcomes,
-        dispatch,
-        shutdown_timeout: config.shutdown_timeout,
-    })
+        limits,
+    };
+    Ok((relay, lock))
 }
 
 async fn open_store(config: &Config) -> Result<Store, AppError> {

@@ -35,7 +35,7 @@ pub fn expected_bytes(request: &HttpRequest, limit_bytes: usize) -> Result<usize
     let stated = request.headers().get(CONTENT_LENGTH);
     let stated = stated.and_then(|value| value.to_str().ok()?.parse().ok());
     match stated {
-        Some(length) if length > limit_bytes => Err(ApiError::TooLarge { limit_bytes }),
+        Some(length) if length > limit_bytes => Err(ApiError::too_large("The body", limit_bytes)),
         Some(length) => Ok(length),
         None => Ok(limit_bytes),
     }
@@ -67,7 +67,7 @@ async fn collect(mut payload: Payload, limit_bytes: usize) -> Result<Bytes, ApiE
     };
     let first = first.map_err(|_| cut_off())?;
     if first.len() > limit_bytes {
-        return Err(ApiError::TooLarge { limit_bytes });
+        return Err(ApiError::too_large("The body", limit_bytes));
     }
     let Some(second) = payload.next().await else {
         return Ok(first);
@@ -77,7 +77,7 @@ async fn collect(mut payload: Payload, limit_bytes: usize) -> Result<Bytes, ApiE
     while let Some(piece) = next {
         let piece = piece.map_err(|_| cut_off())?;
         if whole.len() + piece.len() > limit_bytes {
-            return Err(ApiError::TooLarge { limit_bytes });
+            return Err(ApiError::too_large("The body", limit_bytes));
         }
         whole.extend_from_slice(&piece);
         next = payload.next().await;

@@ -310,7 +310,7 @@ impl Search<'_> {
         let wanted = self.wanted.clone();
         // The event that the last page ended in may have more deliveries.
         let before = self.before.map(|mark| Place {
-            index: mark.place.index + 1,
+            index: mark.place.index.saturating_add(1),
             ..mark.place
         });
         let found =

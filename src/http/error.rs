@@ -49,8 +49,10 @@ pub enum ApiError {
     #[error("{0}")]
     Conflict(String),
     /// The body is larger than allowed.
-    #[error("The body must be at most {limit_bytes} bytes")]
+    #[error("{what} must be at most {limit_bytes} bytes")]
     TooLarge {
+        /// What is too large.
+        what: String,
         /// What is allowed.
         limit_bytes: usize,
     },
@@ -106,6 +108,14 @@ impl ApiError {
     pub fn internal(error: &dyn std::fmt::Display) -> Self {
         log::error!("a request failed: {error}");
         Self::Internal
+    }
+
+    /// Something is larger than so many bytes.
+    pub fn too_large(what: &str, limit_bytes: usize) -> Self {
+        Self::TooLarge {
+            what: what.to_owned(),
+            limit_bytes,
+        }
     }
 
     /// The answer.
@@ -306,9 +316,9 @@ impl From<BatchError> for ApiError {
                 source: EnvelopeError::Malformed(_),
                 ..
             } => Self::Malformed(error.to_string()),
-            BatchError::TooLarge { limit, .. } => Self::TooLarge {
-                limit_bytes: *limit,
-            },
+            BatchError::TooLarge { index, limit } => {
+                Self::too_large(&format!("events[{index}]"), *limit)
+            }
             _ => Self::Invalid(error.to_string()),
         }
     }

@@ -101,7 +101,10 @@ pub fn newest(
         None => log.last(),
     };
     for _ in 0..MAX_PAGE_RECORDS {
-        let Some(position) = at else { return Ok(found) };
+        let Some(position) = at else {
+            found.next = None;
+            return Ok(found);
+        };
         let record = log.at(position)?;
         bytes += record.payload_bytes;
         if let Some(Entry::Accepted(events)) = &record.entry {

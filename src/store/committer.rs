@@ -31,11 +31,21 @@ pub struct Commit {
     pub events: Vec<Event>,
 }
 
+impl Commit {
+    /// Nothing to write: it only asks whether there is room again.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.attempts.is_empty() && self.events.is_empty()
+    }
+}
+
 /// A commit that is on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
     /// The position of the record that holds the events, if there were any.
     pub events_at: Option<u64>,
+    /// Why events should be refused from here on, although this went well: there is no room for the
+    /// next segment, and what is left of this one is for what was accepted already.
+    pub refusal: Option<String>,
 }
 
 type Job = (Commit, oneshot::Sender<Result<Committed, StoreError>>);
@@ -88,6 +98,18 @@ struct Work {
 
 impl Work {
     fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
+        let retry = commit.is_empty();
+        let events_at = if retry { None } else { self.write(commit)? };
+        let refusal = self
+            .writer
+            .look_ahead(retry)
+            .err()
+            .map(|error| error.to_string());
+        Ok(Committed { events_at, refusal })
+    }
+
+    /// Writes and publishes; returns where the events stand.
+    fn write(&mut self, commit: Commit) -> Result<Option<u64>, StoreError> {
         let Commit {
             at_ms,
             changes,
@@ -127,7 +149,7 @@ impl Work {
                 .map(|(entry, written)| log_record(entry, &written))
                 .collect(),
         );
-        Ok(Committed { events_at })
+        Ok(events_at)
     }
 }
 

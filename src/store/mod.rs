@@ -14,6 +14,7 @@ pub mod error;
 pub mod journal;
 pub mod ledger;
 pub mod log;
+pub mod reserve;
 pub mod state;
 
 use std::fs::{DirBuilder, File};
@@ -88,6 +89,7 @@ pub fn open(options: &Options) -> Result<Store, StoreError> {
     let state_dir = options.dir.join("state");
     make_dir(&options.dir)?;
     let lock = lock(&options.dir.join("lock"))?;
+    reserve::adjust(&options.dir, options.min_free_bytes)?;
     make_dir(&journal_dir)?;
     let known_id = store_id(&journal_dir)?;
     if known_id.is_none() && state_dir.exists() {

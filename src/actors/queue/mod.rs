@@ -45,8 +45,8 @@ const MAX_CHANGES: usize = 64;
 const MANY_OUTCOMES: usize = 256;
 /// How long outcomes wait for company.
 const OUTCOME_LINGER: Duration = Duration::from_millis(5);
-/// How soon outcomes that a full disk refused are tried again.
-const RETRY_REFUSED_AFTER: Duration = Duration::from_secs(1);
+/// How often a full disk is looked at again.
+const LOOK_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
 /// A sync that takes longer than this will not come back.
 const COMMIT_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -61,6 +61,8 @@ pub struct Queue {
     riders: Riders,
     stage: Stage,
     lingering: bool,
+    /// The disk has no room: events are refused, what was accepted before goes on.
+    refusing: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,7 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts, limits: Limits) -> QueueHand
             riders: Riders::default(),
             stage: Stage::Idle,
             lingering: false,
+            refusing: false,
         }
     });
     QueueHandle::new(addr, limits)
@@ -103,12 +106,26 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts, limits: Limits) -> QueueHand
 
 impl Actor for Queue {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // A start on a full disk is a start: it says so, and goes on with what is there.
+        self.commit(ctx);
+        ctx.run_interval(LOOK_FOR_SPACE_EVERY, |queue, ctx| {
+            if queue.refusing && queue.stage == Stage::Idle {
+                queue.commit(ctx);
+            }
+        });
+    }
 }
 
 impl Handler<Accept> for Queue {
     type Result = ();
 
     fn handle(&mut self, request: Accept, ctx: &mut Self::Context) {
+        if self.refusing {
+            let _ = request.reply.send(Err(QueueError::NoSpace));
+            return;
+        }
         let answer = match request.incoming.idempotency {
             Some((scope, body)) => self.claim(scope, body),
             None => None,
@@ -192,14 +209,14 @@ impl Queue {
         if urgent {
             self.commit(ctx);
         } else if !self.riders.attempts.is_empty() {
-            self.linger(ctx, OUTCOME_LINGER);
+            self.linger(ctx);
         }
     }
 
-    fn linger(&mut self, ctx: &mut Context<Self>, wait: Duration) {
+    fn linger(&mut self, ctx: &mut Context<Self>) {
         if !self.lingering {
             self.lingering = true;
-            ctx.run_later(wait, |queue, ctx| {
+            ctx.run_later(OUTCOME_LINGER, |queue, ctx| {
                 queue.lingering = false;
                 if queue.stage == Stage::Idle && !queue.riders.attempts.is_empty() {
                     queue.commit(ctx);
@@ -226,7 +243,7 @@ impl Queue {
                     queue.committed(committed, batch.callers, &ids, riders, ctx);
                 }
                 Ok(Ok(Err(error))) if error.is_refusal() => {
-                    queue.refused(&error.to_string(), batch.callers, riders, ctx);
+                    queue.refused(&error.to_string(), batch.callers, riders);
                 }
                 failed => {
                     queue.fail(match failed {
@@ -254,7 +271,8 @@ impl Queue {
         ctx: &mut Context<Self>,
     ) {
         self.stage = Stage::Idle;
-        self.health.set_refusal(None);
+        self.refusing = committed.refusal.is_some();
+        self.health.set_refusal(committed.refusal);
         self.keys.forget_saved();
         for caller in callers {
             if let Some((mark, position)) = caller.mark.zip(committed.events_at) {
@@ -276,21 +294,13 @@ impl Queue {
 
     /// The disk has no room, and nothing was written. Outcomes are facts and wait for room; whoever
     /// waits for an answer hears no.
-    fn refused(
-        &mut self,
-        reason: &str,
-        callers: Vec<Caller>,
-        mut riders: Riders,
-        ctx: &mut Context<Self>,
-    ) {
+    fn refused(&mut self, reason: &str, callers: Vec<Caller>, mut riders: Riders) {
         self.stage = Stage::Idle;
+        self.refusing = true;
         self.health.set_refusal(Some(reason.to_owned()));
         let change_callers = std::mem::take(&mut riders.change_callers);
         self.riders.put_back(riders);
         self.answer_all(callers, change_callers, QueueError::NoSpace);
-        if !self.riders.attempts.is_empty() {
-            self.linger(ctx, RETRY_REFUSED_AFTER);
-        }
     }
 
     fn fail(&mut self, reason: String) {

@@ -6,14 +6,15 @@
 //! the last whole record are zeroed and file and directory are synced: until then the end of the
 //! journal may exist only in the page cache, and might vanish with the next power cut.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 
 use super::reader::{Found, Frame, Reader};
-use super::record::{HEADER_BYTES, NO_PREVIOUS};
+use super::record::{HEADER_BYTES, Header, NO_PREVIOUS, VERSION};
 use super::segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, Layout, read_up_to, sync_dir};
 use crate::store::error::StoreError;
 
+/// What is read of a file at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// The end of the journal: where the next record goes and what it follows.
@@ -189,22 +190,47 @@ impl<'a> Scan<'a> {
         let layout = self.reader.layout();
         let path = layout.path(number);
         let file = std::fs::File::open(&path).map_err(StoreError::io("open", &path))?;
-        let mut bytes = vec![0; usize::try_from(layout.segment_bytes).unwrap_or(usize::MAX)];
-        let read = read_up_to(&file, &mut bytes, 0).map_err(StoreError::io("read", &path))?;
-        let start = usize::try_from(layout.offset_of(from)).unwrap_or(usize::MAX);
         let mut found = Vec::new();
-        for offset in (start.next_multiple_of(8)..read.saturating_sub(HEADER_BYTES)).step_by(8) {
-            let Ok(head) = <&[u8; HEADER_BYTES]>::try_from(&bytes[offset..offset + HEADER_BYTES])
-            else {
-                break;
-            };
-            let position = layout.position(number, offset as u64);
-            let likely = super::record::Header::read(head).is_some_and(|header| {
-                header.version == super::record::VERSION && header.synced_to <= position
-            });
-            found.extend(likely.then_some(position));
-        }
+        written_chunks(
+            &file,
+            layout.offset_of(from).next_multiple_of(8),
+            |offset, bytes| {
+                // A header may reach into the next chunk: whatever is not zero there is tried.
+                for at in (0..bytes.len()).step_by(8) {
+                    let position = layout.position(number, offset + at as u64);
+                    let likely = match bytes[at..].first_chunk::<HEADER_BYTES>() {
+                        Some(head) => Header::read(head).is_some_and(|header| {
+                            header.version == VERSION && header.synced_to <= position
+                        }),
+                        None => true,
+                    };
+                    found.extend(likely.then_some(position));
+                }
+                Ok(())
+            },
+        )
+        .map_err(StoreError::io("read", &path))?;
         Ok(found)
+    }
+}
+
+/// Reads a file from an offset to its end, and passes on the chunks that are not all zeros.
+fn written_chunks(
+    file: &File,
+    mut offset: u64,
+    mut each: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let zeros = vec![0; CHUNK_BYTES];
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        let read = read_up_to(file, &mut buffer, offset)?;
+        if read == 0 {
+            return Ok(());
+        }
+        if buffer[..read] != zeros[..read] {
+            each(offset, &buffer[..read])?;
+        }
+        offset += read as u64;
     }
 }
 
@@ -218,20 +244,11 @@ fn make_safe(layout: &Layout, numbers: &[u64], end: u64) -> Result<(), StoreErro
     let path = layout.path(last);
     let file = OpenOptions::new().read(true).write(true).open(&path);
     let file = file.map_err(StoreError::io("open", &path))?;
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut offset = layout.offset_of(end).max(SEGMENT_HEADER_BYTES as u64);
-    loop {
-        let read = read_up_to(&file, &mut buffer, offset).map_err(StoreError::io("read", &path))?;
-        if read == 0 {
-            break;
-        }
-        if buffer[..read].iter().any(|byte| *byte != 0) {
-            buffer[..read].fill(0);
-            file.write_all_at(&buffer[..read], offset)
-                .map_err(StoreError::io("write", &path))?;
-        }
-        offset += read as u64;
-    }
+    let start = layout.offset_of(end).max(SEGMENT_HEADER_BYTES as u64);
+    written_chunks(&file, start, |offset, bytes| {
+        file.write_all_at(&vec![0; bytes.len()], offset)
+    })
+    .map_err(StoreError::io("clear the end of", &path))?;
     file.sync_all().map_err(StoreError::io("sync", &path))?;
     sync_dir(&layout.dir)
 }

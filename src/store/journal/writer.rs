@@ -75,6 +75,13 @@ impl Writer {
         self.tail.position
     }
 
+    /// Whether there will be a next segment. Where the disk was full, it is tried again if `retry`. An
+    /// error is a refusal: what fits into the current segment can still be written.
+    pub fn look_ahead(&mut self, retry: bool) -> Result<(), StoreError> {
+        let next = self.layout.segment_of(self.tail.position) + 1;
+        self.prepared.look_ahead(next, retry)
+    }
+
     /// Appends the records, all in one segment, and returns once they are synced. `head` gives what a
     /// new segment starts with, should one be needed.
     pub fn append(
@@ -223,14 +230,20 @@ fn frame(
     (tail, written)
 }
 
-/// The thread that prepares segments, one ahead.
+/// The thread that prepares segments, one ahead, and what became of the last request.
 #[derive(Debug)]
 struct Prepared {
     layout: Layout,
     requests: SyncSender<u64>,
     files: Receiver<Result<File, StoreError>>,
-    /// The segment that the thread has in hand.
-    requested: Option<u64>,
+    ahead: Ahead,
+}
+
+#[derive(Debug)]
+enum Ahead {
+    Requested,
+    Ready(File),
+    Failed(StoreError),
 }
 
 impl Prepared {
@@ -252,28 +265,81 @@ impl Prepared {
             layout,
             requests,
             files,
-            requested: None,
+            ahead: Ahead::Failed(StoreError::Poisoned),
         };
         prepared.request(first);
         Ok(prepared)
     }
 
     fn request(&mut self, number: u64) {
-        self.requested = self.requests.try_send(number).ok().map(|()| number);
+        self.ahead = match self.requests.try_send(number) {
+            Ok(()) => Ahead::Requested,
+            Err(_) => Ahead::Failed(StoreError::Poisoned),
+        };
     }
 
-    /// The file of a segment. Where the disk was full when it was to be prepared, it is tried once
-    /// more, because space may have come back.
+    fn heard(&mut self, answer: Option<Result<File, StoreError>>) {
+        self.ahead = match answer {
+            Some(Ok(file)) => Ahead::Ready(file),
+            Some(Err(error)) => Ahead::Failed(error),
+            None => return,
+        };
+    }
+
+    /// Whether the segment is there or on its way; one that failed is tried again if `retry`.
+    fn look_ahead(&mut self, number: u64, retry: bool) -> Result<(), StoreError> {
+        if matches!(self.ahead, Ahead::Failed(_)) && retry {
+            self.heard(Some(self.layout.prepare(number)));
+        }
+        if matches!(self.ahead, Ahead::Requested) {
+            let answer = self.files.try_recv().ok();
+            self.heard(answer);
+        }
+        match &self.ahead {
+            Ahead::Failed(StoreError::NoSpace {
+                free_bytes,
+                needed_bytes,
+            }) => {
+                let (free_bytes, needed_bytes) = (*free_bytes, *needed_bytes);
+                Err(StoreError::NoSpace {
+                    free_bytes,
+                    needed_bytes,
+                })
+            }
+            // Anything else shows, with its cause, when the segment is taken.
+            _ => Ok(()),
+        }
+    }
+
+    /// The file of the segment that was requested.
     fn take(&mut self, number: u64) -> Result<File, StoreError> {
-        let ahead = match self.requested.take() {
-            Some(requested) if requested == number => self.files.recv().ok(),
-            _ => None,
+        if matches!(self.ahead, Ahead::Requested) {
+            let answer = self.files.recv().ok();
+            self.heard(answer);
+        }
+        let file = match std::mem::replace(&mut self.ahead, Ahead::Requested) {
+            Ahead::Ready(file) => Ok(file),
+            _ => self.layout.prepare(number),
         };
-        let file = match ahead {
-            Some(Ok(file)) => file,
-            _ => self.layout.prepare(number)?,
-        };
-        self.request(number + 1);
-        Ok(file)
+        match file {
+            Ok(file) => {
+                self.request(number + 1);
+                Ok(file)
+            }
+            Err(error) => {
+                let again = match &error {
+                    StoreError::NoSpace {
+                        free_bytes,
+                        needed_bytes,
+                    } => StoreError::NoSpace {
+                        free_bytes: *free_bytes,
+                        needed_bytes: *needed_bytes,
+                    },
+                    _ => StoreError::Poisoned,
+                };
+                self.ahead = Ahead::Failed(again);
+                Err(error)
+            }
+        }
     }
 }
