@@ -59,7 +59,7 @@ fn used_segments(layout: &Layout, numbers: &[u64]) -> Result<Option<Used>, Store
     let mut used: Option<Used> = None;
     for &number in numbers {
         let path = layout.path(number);
-        let file = std::fs::File::open(&path).map_err(StoreError::io("open", &path))?;
+        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
         if !layout.check_header(number, &file)? {
             continue;
         }
@@ -189,7 +189,7 @@ impl<'a> Scan<'a> {
     fn candidates(&self, number: u64, from: u64) -> Result<Vec<u64>, StoreError> {
         let layout = self.reader.layout();
         let path = layout.path(number);
-        let file = std::fs::File::open(&path).map_err(StoreError::io("open", &path))?;
+        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
         let mut found = Vec::new();
         written_chunks(
             &file,
