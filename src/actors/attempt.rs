@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_
 use super::now_ms;
 use crate::domain::delivery::{Attempt, KEPT_RESPONSE_BYTES, Outcome, Reply, Verdict, judge};
 use crate::domain::directory::Subscription;
-use crate::domain::event::Event;
+use crate::domain::event::{Content, Event};
 use crate::domain::retry::Schedule;
 use crate::outbound::{Client, Outgoing, SendError};
 use crate::store::ledger::Todo;
@@ -188,12 +188,37 @@ fn headers(target: &Target, event: &Event, number: u16, timestamp_seconds: u64) 
         event.meta.event_type.as_str().to_owned().into(),
     );
     put(X_POSTRIDER_ATTEMPT, number.to_string().into());
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    describe(&event.meta.content, &mut headers);
     headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
     if let Some(host) = &target.host {
         headers.insert(HOST, host.clone());
     }
     headers
+}
+
+/// What the body is, in the words it came with. A `ce-` header cannot take the place of one of ours.
+fn describe(content: &Content, headers: &mut HeaderMap) {
+    let content_type = match content {
+        Content::Json => Some(HeaderValue::from_static("application/json")),
+        Content::Structured => Some(HeaderValue::from_static("application/cloudevents+json")),
+        Content::Binary {
+            content_type,
+            attributes,
+        } => {
+            for (name, value) in attributes {
+                let name = HeaderName::try_from(format!("ce-{name}"));
+                if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+                    headers.insert(name, value);
+                }
+            }
+            content_type
+                .as_deref()
+                .and_then(|value| HeaderValue::from_str(value).ok())
+        }
+    };
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
 }
 
 /// The class goes into the attempt's record, for the tenant; the cause may name addresses, and goes

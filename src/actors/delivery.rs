@@ -97,6 +97,12 @@ impl Outcomes {
         }
     }
 
+    /// Waits for a permit; `None` when no more attempts begin.
+    async fn wait(self) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        permit.filter(|_| !self.stopping.load(Ordering::Acquire))
+    }
+
     fn begin(&self) -> Option<OwnedSemaphorePermit> {
         if self.stopping.load(Ordering::Acquire) {
             return None;
@@ -148,8 +154,10 @@ pub struct Lane {
     ready: VecDeque<Todo>,
     in_flight: u16,
     held_until: Option<Instant>,
-    /// A timer will have it look again.
+    /// A timer or a permit will have it look again.
     waiting: bool,
+    /// One that it waited for.
+    permit: Option<OwnedSemaphorePermit>,
     changes: watch::Receiver<()>,
     /// The next change of a subscription will have it look again.
     watching: bool,
@@ -174,6 +182,7 @@ pub fn start(
             in_flight: 0,
             held_until: None,
             waiting: false,
+            permit: None,
             changes,
             watching: false,
         }
@@ -240,8 +249,8 @@ impl Lane {
                 self.look_again_after(wait, ctx);
                 return;
             }
-            let Some(permit) = self.shared.outcomes.begin() else {
-                self.look_again_after(Duration::from_millis(1), ctx);
+            let Some(permit) = self.permit.take().or_else(|| self.shared.outcomes.begin()) else {
+                self.look_again_with_a_permit(ctx);
                 return;
             };
             if let Some(todo) = self.ready.pop_front() {
@@ -279,6 +288,23 @@ impl Lane {
                 lane.waiting = false;
                 lane.pump(ctx);
             });
+        }
+    }
+
+    /// Lanes get permits in the order in which they asked.
+    fn look_again_with_a_permit(&mut self, ctx: &mut Context<Self>) {
+        if !self.waiting {
+            self.waiting = true;
+            let permit = self.shared.outcomes.clone().wait();
+            ctx.spawn(wrap_future::<_, Self>(permit).map(|permit, lane, ctx| {
+                lane.waiting = false;
+                lane.permit = permit;
+                if lane.permit.is_some() {
+                    lane.pump(ctx);
+                    // Others wait for what is not needed here after all.
+                    lane.permit = None;
+                }
+            }));
         }
     }
 

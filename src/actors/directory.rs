@@ -233,3 +233,109 @@ impl Handler<Make> for DirectoryActor {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::directory::fixtures::key;
+    use crate::domain::ids::{AccountId, IntegrationId, KeyId};
+
+    fn door() -> IntegrationId {
+        IntegrationId::from_bits(5)
+    }
+
+    fn integration(name: &str, ingest_key: &str) -> Change {
+        let made = Integration {
+            id: door(),
+            account: AccountId::from_bits(1),
+            name: name.to_owned(),
+            ingest_key: ingest_key.to_owned(),
+            created_at_ms: 0,
+        };
+        Change::PutIntegration(made.into())
+    }
+
+    /// A view with one door, a key bound to it and one that is not: made by changes, and made at once
+    /// from the directory that they add up to.
+    fn views() -> [View; 2] {
+        let mut bound = key(1, 1);
+        bound.integration = Some(door());
+        let view = View::default();
+        for change in [
+            integration("shop", "in_shop"),
+            Change::PutKey(bound.into()),
+            Change::PutKey(key(2, 1).into()),
+        ] {
+            view.apply(&change);
+        }
+        let restarted = View::new(view.read().clone());
+        [view, restarted]
+    }
+
+    fn hash(id: u64) -> KeyHash {
+        key(id, 1).hash
+    }
+
+    #[test]
+    fn keys_and_doors_are_found_by_what_a_request_shows() {
+        for view in views() {
+            assert_eq!(view.key(&hash(1)).unwrap().id, KeyId::from_bits(1));
+            assert_eq!(view.key(&hash(2)).unwrap().id, KeyId::from_bits(2));
+            assert!(view.key(&hash(3)).is_none());
+            assert_eq!(view.integration("in_shop").unwrap().id, door());
+            assert!(view.integration("in_other").is_none());
+        }
+    }
+
+    #[test]
+    fn a_deleted_integration_takes_its_door_and_its_keys_with_it() {
+        for view in views() {
+            view.apply(&Change::DeleteIntegration(door()));
+            assert!(view.integration("in_shop").is_none());
+            assert!(view.key(&hash(1)).is_none(), "a bound key still opens");
+            assert!(view.key(&hash(2)).is_some());
+            assert!(view.read().key(KeyId::from_bits(1)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_deleted_key_opens_nothing_from_then_on() {
+        for view in views() {
+            view.apply(&Change::DeleteKey(KeyId::from_bits(2)));
+            assert!(view.key(&hash(2)).is_none());
+            assert!(view.key(&hash(1)).is_some());
+        }
+    }
+
+    #[test]
+    fn a_renamed_integration_keeps_its_door() {
+        for view in views() {
+            view.apply(&integration("store", "in_shop"));
+            assert_eq!(view.integration("in_shop").unwrap().name, "store");
+            assert!(view.key(&hash(1)).is_some());
+        }
+    }
+
+    #[test]
+    fn a_new_ingest_key_closes_the_old_one() {
+        for view in views() {
+            view.apply(&integration("shop", "in_new"));
+            assert!(view.integration("in_shop").is_none());
+            assert_eq!(view.integration("in_new").unwrap().id, door());
+        }
+    }
+
+    #[test]
+    fn a_changed_key_is_seen_changed_and_one_with_a_new_secret_closes_the_old_one() {
+        for view in views() {
+            let mut changed = key(2, 1);
+            changed.name = "renamed".to_owned();
+            view.apply(&Change::PutKey(changed.clone().into()));
+            assert_eq!(view.key(&hash(2)).unwrap().name, "renamed");
+            changed.hash = hash(9);
+            view.apply(&Change::PutKey(changed.into()));
+            assert!(view.key(&hash(9)).is_some());
+            assert!(view.key(&hash(2)).is_none(), "the old secret still opens");
+        }
+    }
+}

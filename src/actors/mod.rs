@@ -4,7 +4,7 @@
 //! ```text
 //!                        capacity on every arrow, and what happens when it is full
 //!
-//!  http ──(map look-up)──▶ auth ──(256: the use is noted by the next request)──▶ directory
+//!  http ──(map look-up)──▶ auth ──(64: uses are noted with the next ones)──▶ directory
 //!  http ──(map look-up)──▶ rate limit
 //!  http ──(64: 503)──────▶ directory ──(64: 503)──▶ queue
 //!  http ──(queue.capacity requests, queue.max_bytes: 503)──▶ queue

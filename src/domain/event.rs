@@ -30,6 +30,33 @@ pub struct IdempotencyMark {
     pub events: u32,
 }
 
+/// What a body is, and so what is sent along with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// A JSON object with `event` and `data`.
+    Json,
+    /// A `CloudEvents` 1.0 event in structured mode: a JSON object.
+    Structured,
+    /// A `CloudEvents` 1.0 event in binary mode: any bytes, described by headers.
+    Binary {
+        /// The `Content-Type` that it came with.
+        content_type: Option<String>,
+        /// Its `ce-` headers, without the prefix, with the values as they came.
+        attributes: Vec<(String, String)>,
+    },
+}
+
+/// An event that was read and is not accepted yet.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// Its type name.
+    pub event_type: EventType,
+    /// What the body is.
+    pub content: Content,
+    /// The bytes received.
+    pub body: Bytes,
+}
+
 /// What is known about an event beside its body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventMeta {
@@ -41,6 +68,8 @@ pub struct EventMeta {
     pub integration: IntegrationId,
     /// Its type name.
     pub event_type: EventType,
+    /// What its body is.
+    pub content: Content,
     /// When it was accepted, in milliseconds of Unix time.
     pub accepted_at_ms: u64,
     /// Set on the first event of a request that had an idempotency key.

@@ -60,6 +60,7 @@ mod tests {
     use super::*;
     use crate::domain::directory::Change;
     use crate::domain::directory::fixtures::subscription;
+    use crate::domain::event::Content;
     use crate::domain::ids::EventId;
 
     fn event(account: u64, integration: u64, event_type: &str) -> EventMeta {
@@ -68,6 +69,7 @@ mod tests {
             account: AccountId::from_bits(account),
             integration: IntegrationId::from_bits(integration),
             event_type: event_type.parse().unwrap(),
+            content: Content::Json,
             accepted_at_ms: 0,
             idempotency: None,
             body_bytes: 0,

@@ -16,6 +16,7 @@ use crate::actors::directory::ChangeError;
 use crate::actors::dispatch::DispatchError;
 use crate::actors::now_ms;
 use crate::actors::queue::QueueError;
+use crate::domain::cloudevents::CloudEventError;
 use crate::domain::envelope::{BatchError, EnvelopeError};
 use crate::store::error::StoreError;
 
@@ -305,6 +306,12 @@ impl From<EnvelopeError> for ApiError {
             EnvelopeError::Malformed(_) => Self::Malformed(error.to_string()),
             _ => Self::Invalid(error.to_string()),
         }
+    }
+}
+
+impl From<CloudEventError> for ApiError {
+    fn from(error: CloudEventError) -> Self {
+        Self::Invalid(error.to_string())
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -46,8 +48,28 @@ struct EventView {
 struct WholeEvent {
     #[serde(flatten)]
     view: EventView,
-    payload: Box<RawValue>,
+    #[serde(flatten)]
+    payload: Payload,
     deliveries: Vec<DeliveryView>,
+}
+
+/// The body: JSON as it came, anything else in base64.
+#[derive(Serialize)]
+enum Payload {
+    #[serde(rename = "payload")]
+    Json(Box<RawValue>),
+    #[serde(rename = "payload_base64")]
+    Bytes(String),
+}
+
+impl Payload {
+    fn of(body: &[u8]) -> Self {
+        let text = std::str::from_utf8(body).map(str::to_owned);
+        match text.map(RawValue::from_string) {
+            Ok(Ok(json)) => Self::Json(json),
+            _ => Self::Bytes(STANDARD.encode(body)),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -120,8 +142,7 @@ pub async fn show(caller: Caller, relay: Data<Relay>, uuid: Path<String>) -> Ans
         .map_err(|_| ApiError::NotFound("Event"))?;
     let (place, event) = search::find(&relay, who, id).await?;
     let deliveries = deliveries::of_event(&relay, id, place).await?;
-    let text = String::from_utf8_lossy(&event.body).into_owned();
-    let payload = RawValue::from_string(text).map_err(|error| ApiError::internal(&error))?;
+    let payload = Payload::of(&event.body);
     let view = EventView::of(&event.meta);
     Ok(HttpResponse::Ok().json(WholeEvent {
         view,

@@ -6,18 +6,16 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderName;
-use actix_web::web::{Bytes, Data, Path, Payload};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::error::{ApiError, Dialect};
-use super::{Relay, blocking, body, gate};
+use super::{Relay, blocking, body, content, gate};
 use crate::actors::auth::Principal;
 use crate::actors::queue::{Accepted, Incoming};
 use crate::actors::rate_limit::Class;
 use crate::domain::directory::Integration;
-use crate::domain::envelope::{self, MAX_DEPTH};
-use crate::domain::event_type::EventType;
 use crate::domain::idempotency;
 use crate::domain::ids::EventId;
 use crate::domain::permission::Permission;
@@ -25,16 +23,8 @@ use crate::domain::rate::Decision;
 use crate::store::entry::Entry;
 use crate::store::state::rows::KeyedRequest;
 
-/// The most events in one batch.
-pub const MAX_BATCH_EVENTS: usize = 1000;
-
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-const NDJSON: [&str; 3] = [
-    "application/x-ndjson",
-    "application/ndjson",
-    "application/jsonl",
-];
 
 #[derive(Serialize)]
 struct One {
@@ -62,7 +52,7 @@ pub async fn one(
     answer(Shape::One, &request, &relay, &door, payload).await
 }
 
-/// Up to [`MAX_BATCH_EVENTS`] events, all or none.
+/// Up to [`content::MAX_BATCH_EVENTS`] events, all or none.
 pub async fn batch(
     request: HttpRequest,
     relay: Data<Relay>,
@@ -113,8 +103,8 @@ async fn take(
         .queue
         .admit(body::expected_bytes(request, limit_bytes)?)?;
     let (body, events) = match shape {
-        Shape::One => read_one(request, relay, payload).await?,
-        Shape::Batch => read_batch(request, relay, payload).await?,
+        Shape::One => content::one(request, relay, payload).await?,
+        Shape::Batch => content::batch(request, relay, payload).await?,
     };
     if shape == Shape::Batch {
         count(u32::try_from(events.len()).unwrap_or(u32::MAX))?;
@@ -177,51 +167,6 @@ fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, ApiError> {
     let key = idempotency::parse(value.as_bytes())
         .map_err(|error| ApiError::Invalid(error.to_string()))?;
     Ok(Some(key.to_owned()))
-}
-
-type Read = (Bytes, Vec<(EventType, Bytes)>);
-
-async fn read_one(
-    request: &HttpRequest,
-    relay: &Relay,
-    payload: Payload,
-) -> Result<Read, ApiError> {
-    let media_type = body::media_type(request);
-    if !(media_type.is_empty() || media_type == "application/json") {
-        return Err(ApiError::MediaType(
-            "Content-Type must be application/json".to_owned(),
-        ));
-    }
-    let body = body::read(request, payload, relay.limits.max_body_bytes).await?;
-    let envelope = envelope::parse(&body, MAX_DEPTH)?;
-    Ok((body.clone(), vec![(envelope.event_type, body)]))
-}
-
-async fn read_batch(
-    request: &HttpRequest,
-    relay: &Relay,
-    payload: Payload,
-) -> Result<Read, ApiError> {
-    let media_type = body::media_type(request);
-    let parse = match media_type.as_str() {
-        "" | "application/json" => envelope::parse_batch,
-        ndjson if NDJSON.contains(&ndjson) => envelope::parse_ndjson,
-        _ => {
-            let message = "Content-Type must be application/json or application/x-ndjson";
-            return Err(ApiError::MediaType(message.to_owned()));
-        }
-    };
-    let body = body::read(request, payload, relay.limits.max_batch_bytes).await?;
-    let items = parse(
-        &body,
-        MAX_BATCH_EVENTS,
-        relay.limits.max_body_bytes,
-        MAX_DEPTH,
-    )?;
-    let events = items
-        .into_iter()
-        .map(|item| (item.envelope.event_type, body.slice(item.range)));
-    Ok((body.clone(), events.collect()))
 }
 
 /// The ids that an idempotency key was answered with.

@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::gate::Caller;
 use super::keys::{self, NewKey};
-use super::page::{self, PageQuery};
-use super::{Answer, Relay, body, time};
-use crate::actors::auth::Principal;
+use super::page::PageQuery;
+use super::{Answer, Relay, body, owned, time};
 use crate::actors::now_ms;
 use crate::domain::api_key::{self, Environment, KeyHash};
-use crate::domain::directory::{Change, Directory, Integration, KeyRecord, MAX_INTEGRATIONS};
+use crate::domain::directory::{Change, Integration, KeyRecord};
 use crate::domain::ids::{IntegrationId, KeyId};
 use crate::domain::permission::{Permission, Permissions};
 
@@ -94,16 +93,8 @@ pub async fn create(
     });
     let (new, new_key) = (Arc::clone(&integration), Arc::clone(&record));
     let made = relay.directory.change(move |directory| {
-        if directory.integration(new.id).is_some() || directory.key(new_key.id).is_some() {
-            return Err(ApiError::Conflict("The id is taken; try again".to_owned()));
-        }
-        let of_account = directory
-            .integrations()
-            .filter(|other| other.account == new.account);
-        if of_account.count() >= MAX_INTEGRATIONS {
-            let limit = format!("An account may have at most {MAX_INTEGRATIONS} integrations");
-            return Err(ApiError::Conflict(limit));
-        }
+        owned::admit(directory, new.as_ref(), None)?;
+        owned::admit(directory, new_key.as_ref(), None)?;
         Ok((
             vec![Change::PutIntegration(new), Change::PutKey(new_key)],
             (),
@@ -127,15 +118,7 @@ fn new_ingest_key() -> Result<String, ApiError> {
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::IntegrationsRead)?;
     let query: PageQuery = body::query(&request)?;
-    let all: Vec<_> = {
-        let directory = relay.directory.view().read();
-        directory
-            .integrations()
-            .filter(|integration| visible(&who, integration))
-            .cloned()
-            .collect()
-    };
-    let (page, next_cursor) = page::cut(all, &query, |it| (it.created_at_ms, it.id.to_bits()))?;
+    let (page, next_cursor) = owned::list::<Integration>(&relay, &who, &query)?;
     let integrations = page
         .iter()
         .map(|integration| IntegrationView::of(integration))
@@ -149,7 +132,7 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
 /// Shows an integration.
 pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::IntegrationsRead)?;
-    let integration = find(&relay.directory.view().read(), &who, &id)?;
+    let integration: Arc<Integration> = owned::find(&relay.directory.view().read(), &who, &id)?;
     Ok(HttpResponse::Ok().json(IntegrationView::of(&integration)))
 }
 
@@ -157,7 +140,7 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::IntegrationsWrite)?;
     let deleted = relay.directory.change(move |directory| {
-        let integration = find(directory, &who, &id)?;
+        let integration: Arc<Integration> = owned::find(directory, &who, &id)?;
         if directory
             .subscriptions()
             .any(|it| it.integration == Some(integration.id))
@@ -169,16 +152,4 @@ pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Ans
     });
     deleted.await.map_err(ApiError::from)?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-fn find(directory: &Directory, who: &Principal, id: &str) -> Result<Arc<Integration>, ApiError> {
-    let id: Option<IntegrationId> = id.parse().ok();
-    let found = id
-        .and_then(|id| directory.integration(id))
-        .filter(|it| visible(who, it));
-    found.cloned().ok_or(ApiError::NotFound("Integration"))
-}
-
-fn visible(who: &Principal, integration: &Integration) -> bool {
-    integration.account == who.account() && who.reaches(Some(integration.id))
 }

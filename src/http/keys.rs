@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
 use super::gate::Caller;
-use super::page::{self, PageQuery};
-use super::{Answer, Relay, body, time};
+use super::page::PageQuery;
+use super::{Answer, Relay, body, owned, time};
 use crate::actors::auth::Principal;
 use crate::actors::now_ms;
 use crate::domain::api_key::{self, Environment, KeyHash};
-use crate::domain::directory::{Change, Directory, KeyRecord, MAX_KEYS, MAX_NAME_BYTES};
+use crate::domain::directory::{Change, KeyRecord, MAX_NAME_BYTES};
 use crate::domain::ids::{IntegrationId, KeyId};
 use crate::domain::permission::{Permission, Permissions};
 use crate::domain::rate::Quota;
@@ -116,7 +116,10 @@ pub async fn create(
     let new = Arc::clone(&record);
     relay
         .directory
-        .change(move |directory| admit(directory, new))
+        .change(move |directory| {
+            owned::admit(directory, new.as_ref(), new.integration)?;
+            Ok((vec![Change::PutKey(new)], ()))
+        })
         .await
         .map_err(ApiError::from)?;
     Ok(HttpResponse::Created().json(NewKey::of(&record, &key)))
@@ -161,27 +164,6 @@ fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), Ap
     Ok((record, key))
 }
 
-fn admit(directory: &Directory, key: Arc<KeyRecord>) -> Result<(Vec<Change>, ()), ApiError> {
-    let integration = key.integration.map(|id| directory.integration(id));
-    if integration.is_some_and(|found| found.is_none_or(|found| found.account != key.account)) {
-        return Err(ApiError::NotFound("Integration"));
-    }
-    if directory.key(key.id).is_some() {
-        return Err(ApiError::Conflict("The id is taken; try again".to_owned()));
-    }
-    if directory
-        .keys()
-        .filter(|other| other.account == key.account)
-        .count()
-        >= MAX_KEYS
-    {
-        return Err(ApiError::Conflict(format!(
-            "An account may have at most {MAX_KEYS} keys"
-        )));
-    }
-    Ok((vec![Change::PutKey(key)], ()))
-}
-
 /// A name that people can read.
 pub fn name(name: String) -> Result<String, ApiError> {
     let fits = (1..=MAX_NAME_BYTES).contains(&name.trim().len());
@@ -222,15 +204,7 @@ fn expiry(text: &str) -> Result<u64, ApiError> {
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::KeysRead)?;
     let query: PageQuery = body::query(&request)?;
-    let keys: Vec<_> = {
-        let directory = relay.directory.view().read();
-        directory
-            .keys()
-            .filter(|key| visible(&who, key))
-            .cloned()
-            .collect()
-    };
-    let (keys, next_cursor) = page::cut(keys, &query, |key| (key.created_at_ms, key.id.to_bits()))?;
+    let (keys, next_cursor) = owned::list::<KeyRecord>(&relay, &who, &query)?;
     let keys = keys.iter().map(|key| KeyView::of(key)).collect();
     Ok(HttpResponse::Ok().json(Keys { keys, next_cursor }))
 }
@@ -238,7 +212,7 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
 /// Shows a key's metadata.
 pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::KeysRead)?;
-    let key = find(&relay.directory.view().read(), &who, &id)?;
+    let key: Arc<KeyRecord> = owned::find(&relay.directory.view().read(), &who, &id)?;
     Ok(HttpResponse::Ok().json(KeyView::of(&key)))
 }
 
@@ -246,21 +220,9 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::KeysWrite)?;
     let deleted = relay.directory.change(move |directory| {
-        let key = find(directory, &who, &id)?;
+        let key: Arc<KeyRecord> = owned::find(directory, &who, &id)?;
         Ok((vec![Change::DeleteKey(key.id)], ()))
     });
     deleted.await.map_err(ApiError::from)?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-fn find(directory: &Directory, who: &Principal, id: &str) -> Result<Arc<KeyRecord>, ApiError> {
-    let id: Option<KeyId> = id.parse().ok();
-    let key = id
-        .and_then(|id| directory.key(id))
-        .filter(|key| visible(who, key));
-    key.cloned().ok_or(ApiError::NotFound("API key"))
-}
-
-fn visible(who: &Principal, key: &KeyRecord) -> bool {
-    key.account == who.account() && who.reaches(key.integration)
 }

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod body;
+pub mod content;
 pub mod deliveries;
 pub mod error;
 pub mod events;
@@ -13,6 +14,7 @@ pub mod health;
 pub mod ingest;
 pub mod integrations;
 pub mod keys;
+pub mod owned;
 pub mod page;
 pub mod routes;
 pub mod search;

@@ -8,15 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
 use super::gate::Caller;
-use super::page::{self, PageQuery};
-use super::{Answer, Relay, body, time};
+use super::page::PageQuery;
+use super::{Answer, Relay, body, owned, time};
 use crate::actors::auth::Principal;
 use crate::actors::delivery::MAX_IN_FLIGHT;
 use crate::actors::now_ms;
 use crate::config::{format_duration, parse_duration};
 use crate::domain::directory::{
-    Change, Directory, MAX_NAME_BYTES, MAX_PATTERNS, MAX_SUBSCRIPTIONS, Subscription,
-    SubscriptionStatus,
+    Change, MAX_NAME_BYTES, MAX_PATTERNS, Subscription, SubscriptionStatus,
 };
 use crate::domain::event_type::TypePattern;
 use crate::domain::ids::{IntegrationId, SubscriptionId};
@@ -103,7 +102,10 @@ pub async fn create(
     let new = Arc::clone(&subscription);
     relay
         .directory
-        .change(move |directory| admit(directory, new))
+        .change(move |directory| {
+            owned::admit(directory, new.as_ref(), new.integration)?;
+            Ok((vec![Change::PutSubscription(new)], ()))
+        })
         .await
         .map_err(ApiError::from)?;
     Ok(HttpResponse::Created().json(NewSubscription {
@@ -195,37 +197,11 @@ fn schedule(texts: &[String]) -> Result<Schedule, ApiError> {
     Schedule::new(waits_ms).map_err(|error| ApiError::Invalid(format!("retry_schedule {error}")))
 }
 
-fn admit(directory: &Directory, new: Arc<Subscription>) -> Result<(Vec<Change>, ()), ApiError> {
-    let integration = new.integration.map(|id| directory.integration(id));
-    if integration.is_some_and(|found| found.is_none_or(|found| found.account != new.account)) {
-        return Err(ApiError::NotFound("Integration"));
-    }
-    if directory.subscription(new.id).is_some() {
-        return Err(ApiError::Conflict("The id is taken; try again".to_owned()));
-    }
-    let of_account = directory
-        .subscriptions()
-        .filter(|other| other.account == new.account);
-    if of_account.count() >= MAX_SUBSCRIPTIONS {
-        let limit = format!("An account may have at most {MAX_SUBSCRIPTIONS} subscriptions");
-        return Err(ApiError::Conflict(limit));
-    }
-    Ok((vec![Change::PutSubscription(new)], ()))
-}
-
 /// Lists the subscriptions that the caller may see.
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::SubscriptionsRead)?;
     let query: PageQuery = body::query(&request)?;
-    let all: Vec<_> = {
-        let directory = relay.directory.view().read();
-        directory
-            .subscriptions()
-            .filter(|it| visible(&who, it))
-            .cloned()
-            .collect()
-    };
-    let (page, next_cursor) = page::cut(all, &query, |it| (it.created_at_ms, it.id.to_bits()))?;
+    let (page, next_cursor) = owned::list::<Subscription>(&relay, &who, &query)?;
     let subscriptions = page.iter().map(|it| SubscriptionView::of(it)).collect();
     Ok(HttpResponse::Ok().json(Subscriptions {
         subscriptions,
@@ -236,7 +212,7 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
 /// Shows a subscription.
 pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::SubscriptionsRead)?;
-    let subscription = find(&relay.directory.view().read(), &who, &id)?;
+    let subscription: Arc<Subscription> = owned::find(&relay.directory.view().read(), &who, &id)?;
     Ok(HttpResponse::Ok().json(SubscriptionView::of(&subscription)))
 }
 
@@ -244,7 +220,7 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
     let deleted = relay.directory.change(move |directory| {
-        let subscription = find(directory, &who, &id)?;
+        let subscription: Arc<Subscription> = owned::find(directory, &who, &id)?;
         Ok((vec![Change::DeleteSubscription(subscription.id)], ()))
     });
     deleted.await.map_err(ApiError::from)?;
@@ -272,7 +248,7 @@ async fn set_status(
 ) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
     let changed = relay.directory.change(move |directory| {
-        let subscription = find(directory, &who, &id)?;
+        let subscription: Arc<Subscription> = owned::find(directory, &who, &id)?;
         let changed = Arc::new(Subscription {
             status,
             ..Subscription::clone(&subscription)
@@ -281,16 +257,4 @@ async fn set_status(
     });
     let subscription = changed.await.map_err(ApiError::from)?;
     Ok(HttpResponse::Ok().json(SubscriptionView::of(&subscription)))
-}
-
-fn find(directory: &Directory, who: &Principal, id: &str) -> Result<Arc<Subscription>, ApiError> {
-    let id: Option<SubscriptionId> = id.parse().ok();
-    let found = id
-        .and_then(|id| directory.subscription(id))
-        .filter(|it| visible(who, it));
-    found.cloned().ok_or(ApiError::NotFound("Subscription"))
-}
-
-fn visible(who: &Principal, subscription: &Subscription) -> bool {
-    subscription.account == who.account() && who.reaches(subscription.integration)
 }

@@ -194,3 +194,6 @@ fn load(path: &PathBuf) -> Option<Rows> {
     };
     rows.chunks_exact(ROW_BYTES).map(read).collect()
 }
+
+#[cfg(test)]
+mod tests;

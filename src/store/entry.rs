@@ -139,6 +139,7 @@ pub(super) fn decode<T: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::event::Content;
     use crate::domain::ids::{AccountId, EventId, IntegrationId};
 
     #[test]
@@ -151,6 +152,7 @@ mod tests {
                     account: AccountId::from_bits(1),
                     integration: IntegrationId::from_bits(2),
                     event_type: "a.b".parse().unwrap(),
+                    content: Content::Json,
                     accepted_at_ms: 3,
                     idempotency: None,
                     body_bytes: u32::try_from(body.len()).unwrap(),

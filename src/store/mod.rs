@@ -11,6 +11,8 @@ pub mod attempts;
 pub mod committer;
 pub mod entry;
 pub mod error;
+#[cfg(test)]
+mod fixtures;
 pub mod journal;
 pub mod ledger;
 pub mod log;
@@ -271,3 +273,6 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     })?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use super::event_ids::EventIds;
 use super::handle::{Accept, Accepted, Permit, QueueError};
 use crate::domain::delivery::Attempt;
 use crate::domain::directory::Change;
-use crate::domain::event::{Event, EventMeta, IdempotencyMark};
+use crate::domain::event::{Event, EventMeta, IdempotencyMark, NewEvent};
 use crate::domain::ids::EventId;
 
 /// Event bytes after which a batch is full and the next one is begun.
@@ -61,13 +61,19 @@ impl Batch {
             body,
             events: count,
         });
-        for (index, (event_type, body)) in incoming.events.into_iter().enumerate() {
+        for (index, new) in incoming.events.into_iter().enumerate() {
+            let NewEvent {
+                event_type,
+                content,
+                body,
+            } = new;
             self.bytes += body.len();
             let meta = EventMeta {
                 id: ids.next(now_ms),
                 account: incoming.account,
                 integration: incoming.integration,
                 event_type,
+                content,
                 accepted_at_ms: now_ms,
                 idempotency: mark.filter(|_| index == 0),
                 body_bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),

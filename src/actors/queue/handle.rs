@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::{Addr, Handler, Message};
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Queue;
 use crate::domain::delivery::Attempt;
 use crate::domain::directory::Change;
-use crate::domain::event_type::EventType;
+use crate::domain::event::NewEvent;
 use crate::domain::ids::{AccountId, EventId, IntegrationId};
 use crate::store::state::rows::KeyedRequest;
 
@@ -53,8 +52,8 @@ pub struct Incoming {
     pub account: AccountId,
     /// The door they came in by.
     pub integration: IntegrationId,
-    /// Type and body of each.
-    pub events: Vec<(EventType, Bytes)>,
+    /// What was read.
+    pub events: Vec<NewEvent>,
     /// Digests of the request's idempotency key and body, if it has a key.
     pub idempotency: Option<([u8; 16], [u8; 16])>,
 }
@@ -62,7 +61,7 @@ pub struct Incoming {
 impl Incoming {
     /// What its bodies take.
     pub fn bytes(&self) -> usize {
-        self.events.iter().map(|(_, body)| body.len()).sum()
+        self.events.iter().map(|event| event.body.len()).sum()
     }
 }
 

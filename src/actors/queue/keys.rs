@@ -114,3 +114,110 @@ impl Keys {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::store::state::checkpoint;
+
+    const SCOPE: [u8; 16] = [1; 16];
+    const BODY: [u8; 16] = [2; 16];
+    const OTHER: [u8; 16] = [3; 16];
+    const MARK: IdempotencyMark = IdempotencyMark {
+        scope: SCOPE,
+        body: BODY,
+        events: 4,
+    };
+    const EXPIRES_MS: u64 = 1_000 + IDEMPOTENCY_KEEP_MS;
+
+    fn keys() -> (Keys, Arc<State>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let state = Arc::new(State::open(&dir.path().join("state"), 1 << 20).unwrap());
+        (Keys::new(Arc::clone(&state)), state, dir)
+    }
+
+    fn first() -> EventId {
+        EventId(uuid::Uuid::from_u128(77))
+    }
+
+    fn answer() -> KeyedRequest {
+        KeyedRequest {
+            body: BODY,
+            first: first(),
+            place: place(),
+            events: 4,
+            expires_at_ms: EXPIRES_MS,
+        }
+    }
+
+    fn place() -> Place {
+        Place {
+            position: 500,
+            index: 2,
+        }
+    }
+
+    fn store(state: &State) {
+        let row = rows::encode(&answer()).unwrap();
+        let saved = BTreeMap::from([(rows::keyed(&SCOPE), Some(row))]);
+        checkpoint::write(state, &saved).unwrap();
+    }
+
+    #[test]
+    fn a_key_is_reserved_by_whoever_comes_first() {
+        let (mut keys, _, _dir) = keys();
+        assert_eq!(keys.claim(SCOPE, BODY, 1).unwrap(), Claim::New);
+        assert_eq!(keys.claim(SCOPE, BODY, 2).unwrap(), Claim::InFlight);
+        assert_eq!(keys.claim(SCOPE, OTHER, 2).unwrap(), Claim::OtherBody);
+        assert_eq!(keys.claim([9; 16], BODY, 2).unwrap(), Claim::New);
+    }
+
+    #[test]
+    fn a_released_key_may_be_used_again_with_any_body() {
+        let (mut keys, _, _dir) = keys();
+        keys.claim(SCOPE, BODY, 1).unwrap();
+        keys.release(&SCOPE);
+        assert_eq!(keys.claim(SCOPE, OTHER, 2).unwrap(), Claim::New);
+    }
+
+    #[test]
+    fn an_answered_key_answers_the_same_until_it_expires() {
+        let (mut keys, _, _dir) = keys();
+        keys.claim(SCOPE, BODY, 1_000).unwrap();
+        keys.answered(&MARK, first(), place(), 1_000);
+        let answered = Claim::Answered(answer());
+        assert_eq!(keys.claim(SCOPE, BODY, EXPIRES_MS - 1).unwrap(), answered);
+        assert_eq!(keys.claim(SCOPE, OTHER, 2_000).unwrap(), Claim::OtherBody);
+        assert_eq!(keys.claim(SCOPE, OTHER, EXPIRES_MS).unwrap(), Claim::New);
+    }
+
+    #[test]
+    fn a_key_that_another_process_answered_is_known_from_the_state() {
+        let (mut keys, state, _dir) = keys();
+        store(&state);
+        let answered = Claim::Answered(answer());
+        assert_eq!(keys.claim(SCOPE, BODY, 2_000).unwrap(), answered);
+        assert_eq!(keys.claim(SCOPE, OTHER, 2_000).unwrap(), Claim::OtherBody);
+        assert_eq!(keys.claim(SCOPE, OTHER, EXPIRES_MS).unwrap(), Claim::New);
+    }
+
+    #[test]
+    fn an_answer_leaves_memory_only_once_the_state_holds_it() {
+        let (mut keys, state, _dir) = keys();
+        keys.claim(SCOPE, BODY, 1_000).unwrap();
+        keys.answered(&MARK, first(), place(), 1_000);
+        let answered = || Claim::Answered(answer());
+        for saved_to in [0, 499, 500] {
+            state.note_saved(saved_to);
+            keys.forget_saved();
+            assert_eq!(keys.claim(SCOPE, BODY, 2_000).unwrap(), answered());
+        }
+        store(&state);
+        state.note_saved(501);
+        keys.forget_saved();
+        assert!(keys.answered.is_empty() && keys.order.is_empty());
+        assert_eq!(keys.claim(SCOPE, BODY, 2_000).unwrap(), answered());
+    }
+}

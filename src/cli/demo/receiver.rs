@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use actix_web::dev::ServerHandle;
 use actix_web::web::{Bytes, Data, Path};
@@ -36,6 +37,8 @@ pub struct Delivery {
     pub status: u16,
     /// The body's length.
     pub bytes: usize,
+    /// When it arrived.
+    pub arrived: Instant,
 }
 
 #[derive(Clone)]
@@ -150,6 +153,7 @@ async fn receive(
         verified,
         status,
         bytes,
+        arrived: Instant::now(),
     };
     // A screen that cannot keep up loses a line, never a delivery.
     let _ = shared.seen.try_send(delivery);

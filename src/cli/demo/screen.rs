@@ -86,7 +86,10 @@ impl Screen {
         } else {
             self.style.bad(&signature)
         };
-        let time = format!("{:.3}s", self.since.elapsed().as_secs_f64());
+        let time = format!(
+            "{:.3}s",
+            delivery.arrived.duration_since(self.since).as_secs_f64()
+        );
         print(&format!(
             "  {time:>8}  {subscription:<14}{event:<20}{attempt:>7}  {answer}{signature}{bytes:>9}\n"
         ))

@@ -22,3 +22,6 @@ pub use reader::{Frame, Reader};
 pub use recovery::Tail;
 pub use segment::Layout;
 pub use writer::{Raw, Writer};
+
+#[cfg(test)]
+mod tests;

@@ -357,3 +357,6 @@ fn listing(subscription: SubscriptionId, slot: Slot, state: OpenState) -> Vec<u8
         OpenState::Dead => rows::listed(b'd', subscription, slot),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! The store as a whole: whatever happens to the state beside it, the journal says what is open.
+
+mod history;
+mod model;
+
+use std::path::Path;
+
+use self::history::History;
+use super::error::StoreError;
+use super::fixtures::{
+    Random, apply_all, checkpoint, commit, copy_dir, event, event_id, options, scratch,
+};
+use super::*;
+use crate::domain::directory::Change;
+use crate::domain::directory::fixtures::subscription;
+use crate::domain::ids::SubscriptionId;
+use crate::store::committer::Commit;
+
+/// Histories per test.
+fn seeds() -> std::ops::Range<u64> {
+    let full = std::env::var("POSTRIDER_TEST_FULL").is_ok_and(|value| value == "1");
+    0..if full { 500 } else { 30 }
+}
+
+/// Subscriptions, so many that a record of a few events is applied in several turns.
+const MANY: u64 = 3_000;
+
+/// Says which seed it was when a test fails.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}", self.0);
+        }
+    }
+}
+
+/// Runs a history, crashes it, lets `harm` loose on what is left, and expects the model's state of it.
+fn survives(harm: impl Fn(&Path, &mut Random), rebuilt: bool) {
+    for seed in seeds() {
+        let _seed = Seed(seed);
+        let mut history = History::new(seed);
+        for _ in 0..2 {
+            history.run(40);
+            history.crash();
+            let state = history.dir().join("state");
+            harm(&state, &mut history.random);
+            let report = history.reopen();
+            assert_eq!(report.state_rebuilt, rebuilt);
+            history.check();
+        }
+    }
+}
+
+#[test]
+fn after_a_crash_all_that_was_open_is_open_and_nothing_else() {
+    survives(|_, _| {}, false);
+}
+
+#[test]
+fn a_state_that_was_deleted_is_rebuilt() {
+    survives(|state, _| std::fs::remove_dir_all(state).unwrap(), true);
+}
+
+#[test]
+fn a_state_that_was_emptied_is_rebuilt() {
+    let empty = |state: &Path, _: &mut Random| {
+        std::fs::remove_dir_all(state).unwrap();
+        std::fs::create_dir(state).unwrap();
+    };
+    survives(empty, true);
+}
+
+#[test]
+fn a_state_that_was_garbled_is_rebuilt() {
+    survives(garble, true);
+}
+
+fn garble(dir: &Path, random: &mut Random) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            garble(&path, random);
+            continue;
+        }
+        // Garbage for as long as sled ever wrote, at most; the rest of its file was zeros.
+        let length = std::fs::metadata(&path).unwrap().len().min(1 << 17);
+        let bytes: Vec<u8> = (0..length)
+            .map(|_| random.next().to_le_bytes()[0])
+            .collect();
+        std::fs::write(&path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_state_that_is_ahead_of_the_journal_is_rebuilt() {
+    for seed in seeds() {
+        let _seed = Seed(seed);
+        let mut history = History::new(seed);
+        history.run(20);
+        let older = history.keep_journal();
+        history.run(30);
+        history.checkpoint();
+        history.crash();
+        history.restore_journal(older);
+        assert!(history.reopen().state_rebuilt);
+        history.check();
+        history.run(10);
+        history.check();
+    }
+}
+
+#[test]
+fn a_hole_in_the_journal_is_named_also_when_the_state_is_ahead() {
+    for steps_ahead in [1, 2, 3, 30] {
+        let mut history = History::new(1);
+        history.run(200);
+        let older = history.keep_journal();
+        history.run(steps_ahead);
+        history.checkpoint();
+        history.crash();
+        history.restore_journal(older);
+        let path = history.dir().join("journal/00000000000000000001.seg");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let hole = history.position_in_segment_1();
+        bytes[hole..].fill(0);
+        std::fs::write(&path, bytes).unwrap();
+        let Err(StoreError::Damaged { path: named, .. }) = open(&options(history.dir())) else {
+            panic!("a hole was skipped");
+        };
+        assert_eq!(named, path);
+    }
+}
+
+#[test]
+fn half_a_record_of_a_journal_that_is_gone_is_not_taken_for_applied() {
+    let large = |dir: &Path| Options {
+        segment_bytes: 1 << 20,
+        ..options(dir)
+    };
+    let dir = scratch();
+    let mut store = open(&large(dir.path())).unwrap();
+    let made = |id| Change::PutSubscription(subscription(id, 1, &["**"]).into());
+    let changes = (1..=MANY).map(made).collect();
+    let first = Commit {
+        changes,
+        ..Commit::default()
+    };
+    commit(&store, first);
+    apply_all(&mut store);
+    let older = scratch();
+    copy_dir(&dir.path().join("journal"), older.path());
+    let events = |first: u64| Commit {
+        events: (first..first + 5).map(|n| event(n, 1)).collect(),
+        ..Commit::default()
+    };
+    commit(&store, events(1));
+    let record = store.log.next(store.ledger.applied().position).unwrap();
+    let done = store
+        .ledger
+        .apply(&record.unwrap(), &mut Vec::new())
+        .unwrap();
+    assert!(!done, "the checkpoint is to stand within the record");
+    checkpoint(&mut store);
+    drop(store);
+
+    let copy = scratch();
+    copy_dir(dir.path(), copy.path());
+    std::fs::remove_dir_all(copy.path().join("journal")).unwrap();
+    copy_dir(older.path(), &copy.path().join("journal"));
+    let mut store = open(&large(copy.path())).unwrap();
+    commit(&store, events(10));
+    apply_all(&mut store);
+    let open = store.ledger.open_before(None, usize::MAX).unwrap();
+    assert_eq!(u64::try_from(open.len()).unwrap(), 5 * MANY);
+    let made_up = open.iter().find(|(_, _, open)| open.event < event_id(10));
+    assert_eq!(made_up, None, "it is not in the journal");
+}
+
+/// An account with subscription 7, which was made between two events and is deleted after them.
+fn around_a_subscription(dir: &Path) -> Store {
+    let mut store = open(&options(dir)).unwrap();
+    let id = SubscriptionId::from_bits(7);
+    let events = |n| Commit {
+        events: vec![event(n, 10)],
+        ..Commit::default()
+    };
+    let change = |change| Commit {
+        changes: vec![change],
+        ..Commit::default()
+    };
+    commit(&store, events(1));
+    let made = subscription(7, 1, &["**"]);
+    commit(&store, change(Change::PutSubscription(made.into())));
+    commit(&store, events(2));
+    apply_all(&mut store);
+    let open = store.ledger.open_before(None, 10).unwrap();
+    let ids: Vec<_> = open.iter().map(|(_, _, open)| open.event).collect();
+    assert_eq!(ids, [event(2, 10).meta.id], "only what came after it");
+    commit(&store, change(Change::DeleteSubscription(id)));
+    commit(&store, events(3));
+    store
+}
+
+#[test]
+fn a_subscription_gets_what_came_while_it_was_there_also_when_that_is_replayed() {
+    let dir = scratch();
+    let mut store = around_a_subscription(dir.path());
+    apply_all(&mut store);
+    while store.ledger.sweep(0, 10).unwrap() {}
+    assert_eq!(store.ledger.open_before(None, 10).unwrap(), []);
+    let copy = scratch();
+    copy_dir(dir.path(), copy.path());
+    std::fs::remove_dir_all(copy.path().join("state")).unwrap();
+    let mut store = open(&options(copy.path())).unwrap();
+    while store.ledger.sweep(0, 10).unwrap() {}
+    assert_eq!(store.ledger.open_before(None, 10).unwrap(), []);
+}
+
+#[test]
+fn a_state_without_its_journal_is_not_taken_for_a_first_start() {
+    let dir = scratch();
+    let first = open(&options(dir.path())).unwrap();
+    assert!(first.report.is_new);
+    let copy = scratch();
+    copy_dir(dir.path(), copy.path());
+    std::fs::remove_dir_all(copy.path().join("journal")).unwrap();
+    let error = open(&options(copy.path())).unwrap_err();
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+}
+
+#[test]
+fn the_state_of_another_store_is_not_used() {
+    let (mine, other) = (scratch(), scratch());
+    drop(around_a_subscription(mine.path()));
+    drop(open(&options(other.path())).unwrap());
+    let copy = scratch();
+    copy_dir(mine.path(), copy.path());
+    std::fs::remove_dir_all(copy.path().join("state")).unwrap();
+    copy_dir(&other.path().join("state"), &copy.path().join("state"));
+    let store = open(&options(copy.path())).unwrap();
+    assert!(store.report.state_rebuilt);
+    assert_eq!(store.ledger.last_event(), Some(event(3, 10).meta.id));
+}
+
+#[test]
+fn a_data_directory_is_open_once() {
+    let dir = scratch();
+    let store = open(&options(dir.path())).unwrap();
+    let error = open(&options(dir.path())).unwrap_err();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+    drop(store);
+}

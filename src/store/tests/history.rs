@@ -1,0 +1,286 @@
+//! A random history of a store: commits, checkpoints and crashes, the same for the same seed.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::model::Model;
+use crate::domain::delivery::{Attempt, Outcome};
+use crate::domain::directory::Change;
+use crate::domain::directory::fixtures::{key, subscription};
+use crate::domain::event::{Event, Place};
+use crate::domain::ids::{AccountId, KeyId, SubscriptionId};
+use crate::domain::retry::Schedule;
+use crate::store::committer::Commit;
+use crate::store::fixtures::{
+    Random, apply_all, attempt, checkpoint, commit, copy_dir, event, options, scratch,
+};
+use crate::store::state::overlay::Frozen;
+use crate::store::{Options, Report, Store, open};
+
+/// The most subscriptions and keys at a time: a snapshot of them fits into a small segment.
+const MAX_RECORDS: usize = 12;
+/// Times are below this.
+const HORIZON_MS: u64 = 100_000;
+
+pub struct History {
+    pub random: Random,
+    model: Model,
+    dir: TempDir,
+    store: Option<Store>,
+    options: Options,
+    /// A checkpoint that is taken but not written.
+    saving: Option<Arc<Frozen>>,
+    next_id: u64,
+}
+
+/// A journal as it once was, and what it added up to.
+pub struct Older {
+    journal: TempDir,
+    model: Model,
+}
+
+impl History {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let dir = scratch();
+        let options = Options {
+            first_wait_ms: random.below(2) * 500,
+            ..options(dir.path())
+        };
+        let mut store = open(&options).unwrap();
+        checkpoint(&mut store);
+        Self {
+            random,
+            model: Model::default(),
+            dir,
+            store: Some(store),
+            options,
+            saving: None,
+            next_id: 1,
+        }
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn store(&mut self) -> &mut Store {
+        self.store.as_mut().unwrap()
+    }
+
+    /// So many steps: mostly a commit, which may be applied at once or later, now and then a
+    /// checkpoint.
+    pub fn run(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.commit();
+            if self.random.chance(70) {
+                apply_all(self.store());
+            }
+            if self.random.chance(10) {
+                self.sweep_once();
+            }
+            match self.random.below(12) {
+                0 => self.checkpoint(),
+                1 if self.saving.is_none() => {
+                    self.saving = Some(self.store().ledger.freeze().unwrap());
+                }
+                2 => self.finish_saving(),
+                _ => {}
+            }
+        }
+    }
+
+    fn finish_saving(&mut self) {
+        if let Some(rows) = self.saving.take() {
+            let done = self.store().checkpointer.submit(rows);
+            done.blocking_recv().unwrap().unwrap();
+            self.store().ledger.thaw();
+        }
+    }
+
+    /// A checkpoint of everything that is committed.
+    pub fn checkpoint(&mut self) {
+        self.finish_saving();
+        apply_all(self.store());
+        checkpoint(self.store());
+    }
+
+    fn sweep_once(&mut self) {
+        self.store().ledger.sweep(0, 3).unwrap();
+    }
+
+    fn commit(&mut self) {
+        let made = Commit {
+            at_ms: 1,
+            changes: self.some_changes(),
+            attempts: Vec::new(),
+            events: self.some_events(),
+        };
+        let attempts = self.some_attempts();
+        for attempt in &attempts {
+            self.model.settle(attempt);
+        }
+        let events = made.events.clone();
+        let done = commit(self.store(), Commit { attempts, ..made });
+        for (index, event) in (0..).zip(&events) {
+            let position = done.events_at.unwrap();
+            let place = Place { position, index };
+            self.model.accept(event, place, self.options.first_wait_ms);
+        }
+    }
+
+    fn some_events(&mut self) -> Vec<Event> {
+        let count = self.random.below(5);
+        let one = |_| {
+            self.next_id += 1;
+            let size = usize::try_from(self.random.below(600)).unwrap();
+            let mut event = event(self.next_id, size);
+            event.meta.account = AccountId::from_bits(1 + self.random.below(2));
+            event.meta.event_type = ["a", "a.b", "c"]
+                [usize::try_from(self.random.below(3)).unwrap()]
+            .parse()
+            .unwrap();
+            event.meta.accepted_at_ms = self.random.below(HORIZON_MS);
+            event
+        };
+        (0..count).map(one).collect()
+    }
+
+    fn some_changes(&mut self) -> Vec<Change> {
+        let count = self.random.below(3);
+        let decided = |_| {
+            let change = self.a_change()?;
+            self.model.change(&change);
+            Some(change)
+        };
+        (0..count).filter_map(decided).collect()
+    }
+
+    fn a_change(&mut self) -> Option<Change> {
+        let directory = &self.model.directory;
+        let subscriptions: Vec<SubscriptionId> =
+            directory.subscriptions().map(|it| it.id).collect();
+        let keys: Vec<KeyId> = directory.keys().map(|it| it.id).collect();
+        let random = &mut self.random;
+        match random.below(10) {
+            0..=3 if subscriptions.len() < MAX_RECORDS => {
+                self.next_id += 1;
+                Some(self.a_subscription(self.next_id))
+            }
+            4 => {
+                let id = *random.pick(&subscriptions)?;
+                Some(self.a_subscription(id.to_bits()))
+            }
+            5 => random
+                .pick(&subscriptions)
+                .map(|id| Change::DeleteSubscription(*id)),
+            6 if keys.len() < MAX_RECORDS => {
+                self.next_id += 1;
+                Some(Change::PutKey(key(self.next_id, 1).into()))
+            }
+            7 => random.pick(&keys).map(|id| Change::DeleteKey(*id)),
+            8 => {
+                let at_ms = random.below(HORIZON_MS);
+                let used = random.pick(&keys).map(|id| (*id, at_ms))?;
+                Some(Change::KeysUsed(vec![used]))
+            }
+            _ => None,
+        }
+    }
+
+    fn a_subscription(&mut self, id: u64) -> Change {
+        let pattern = ["**", "a", "a.*", "c"][usize::try_from(self.random.below(4)).unwrap()];
+        let mut made = subscription(id, 1 + id % 2, &[pattern]);
+        if self.random.chance(30) {
+            let waits = vec![self.random.below(2) * 700, 5_000];
+            made.retry_schedule = Some(Schedule::new(waits).unwrap());
+        }
+        Change::PutSubscription(made.into())
+    }
+
+    /// Attempts for what is open, each delivery once, and for what was open when its subscription
+    /// went.
+    fn some_attempts(&mut self) -> Vec<Attempt> {
+        let mut attempts = Vec::new();
+        for ((place, of), open) in &self.model.open {
+            if self.random.chance(85) || attempts.len() == 8 {
+                continue;
+            }
+            let outcome = match self.random.below(10) {
+                0..=4 => Outcome::Delivered,
+                5..=7 => Outcome::Retry {
+                    due_ms: self.random.below(HORIZON_MS),
+                },
+                8 => Outcome::Dead,
+                _ => Outcome::Cancelled,
+            };
+            let number = open.attempts + 1;
+            attempts.push(attempt(open.event, *place, *of, number, outcome));
+        }
+        if self.random.chance(50)
+            && let Some((place, of, event)) = self.model.gone.pop()
+        {
+            let outcome = match self.random.below(3) {
+                0 => Outcome::Retry { due_ms: 1 },
+                1 => Outcome::Dead,
+                _ => Outcome::Cancelled,
+            };
+            attempts.push(attempt(event, place, of, 1, outcome));
+        }
+        attempts
+    }
+
+    /// Leaves the store as a crash would: sometimes with everything still open.
+    pub fn crash(&mut self) {
+        if self.random.chance(50) {
+            self.store = None;
+        }
+        let left = scratch();
+        copy_dir(self.dir.path(), left.path());
+        self.store = None;
+        self.saving = None;
+        self.options.dir = left.path().to_owned();
+        self.dir = left;
+    }
+
+    pub fn reopen(&mut self) -> Report {
+        let store = open(&self.options).unwrap();
+        let report = store.report;
+        self.store = Some(store);
+        report
+    }
+
+    pub fn keep_journal(&self) -> Older {
+        let journal = scratch();
+        copy_dir(&self.dir.path().join("journal"), journal.path());
+        Older {
+            journal,
+            model: self.model.clone(),
+        }
+    }
+
+    pub fn restore_journal(&mut self, older: Older) {
+        let journal = self.dir.path().join("journal");
+        std::fs::remove_dir_all(&journal).unwrap();
+        copy_dir(older.journal.path(), &journal);
+        self.model = older.model;
+    }
+
+    /// The offset of a record in the middle of segment 1.
+    pub fn position_in_segment_1(&self) -> usize {
+        let size = self.options.segment_bytes;
+        let mut places = self.model.events.iter().map(|(_, place)| place.position);
+        let position = places.rfind(|position| *position < size + size / 2);
+        usize::try_from(position.unwrap() - size).unwrap()
+    }
+
+    /// The store says what the model says, once nothing is left to apply and to sweep.
+    pub fn check(&mut self) {
+        apply_all(self.store());
+        while self.store().ledger.sweep(0, 5).unwrap() {}
+        let now_ms = self.random.below(HORIZON_MS);
+        self.model.check(self.store.as_ref().unwrap(), now_ms);
+    }
+}

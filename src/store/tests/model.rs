@@ -1,0 +1,169 @@
+//! What a history adds up to, kept in the plainest way: no index, no overlay, no disk.
+
+use std::collections::BTreeMap;
+
+use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
+use crate::domain::directory::{Change, Directory};
+use crate::domain::event::{Event, Place};
+use crate::domain::ids::{EventId, SubscriptionId};
+use crate::store::Store;
+use crate::store::ledger::Todo;
+use crate::store::state::rows::Slot;
+
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    pub directory: Directory,
+    pub open: BTreeMap<(Place, SubscriptionId), OpenDelivery>,
+    pub events: Vec<(EventId, Place)>,
+    pub attempts: Vec<Attempt>,
+    /// Every subscription that ever was.
+    pub subscriptions: Vec<SubscriptionId>,
+    /// Deliveries whose subscription was deleted while they were open.
+    pub gone: Vec<(Place, SubscriptionId, EventId)>,
+}
+
+impl Model {
+    pub fn change(&mut self, change: &Change) {
+        self.directory.apply(change);
+        match change {
+            Change::PutSubscription(it) if !self.subscriptions.contains(&it.id) => {
+                self.subscriptions.push(it.id);
+            }
+            Change::DeleteSubscription(id) => {
+                let gone = self.open.extract_if(.., |(_, of), _| of == id);
+                self.gone
+                    .extend(gone.map(|((place, of), open)| (place, of, open.event)));
+            }
+            _ => {}
+        }
+    }
+
+    pub fn settle(&mut self, attempt: &Attempt) {
+        self.attempts.push(attempt.clone());
+        let key = (attempt.place, attempt.subscription);
+        let Some(open) = self.open.get_mut(&key) else {
+            return;
+        };
+        open.attempts = attempt.number;
+        match attempt.outcome {
+            Outcome::Retry { due_ms } => open.state = OpenState::Retrying { due_ms },
+            Outcome::Dead => open.state = OpenState::Dead,
+            Outcome::Delivered | Outcome::Cancelled => {
+                self.open.remove(&key);
+            }
+        }
+    }
+
+    pub fn accept(&mut self, event: &Event, place: Place, default_wait_ms: u64) {
+        self.events.push((event.meta.id, place));
+        for subscription in self.directory.subscriptions() {
+            let wanted = subscription.account == event.meta.account
+                && subscription
+                    .events
+                    .iter()
+                    .any(|pattern| pattern.matches(&event.meta.event_type));
+            if !wanted {
+                continue;
+            }
+            let own = subscription.retry_schedule.as_ref();
+            let wait_ms = own.map_or(default_wait_ms, |own| own.waits_ms()[0]);
+            let state = match wait_ms {
+                0 => OpenState::Waiting,
+                _ => OpenState::Retrying {
+                    due_ms: event.meta.accepted_at_ms + wait_ms,
+                },
+            };
+            let open = OpenDelivery {
+                event: event.meta.id,
+                attempts: 0,
+                state,
+            };
+            self.open.insert((place, subscription.id), open);
+        }
+    }
+
+    /// Compares all that can be asked of a store with this.
+    pub fn check(&self, store: &Store, now_ms: u64) {
+        let ledger = &store.ledger;
+        assert_eq!(ledger.directory(), &self.directory);
+        assert_eq!(ledger.last_event(), self.events.last().map(|it| it.0));
+        let all: Vec<_> = self.open.iter().rev().map(listed).collect();
+        assert_eq!(ledger.open_before(None, usize::MAX).unwrap(), all);
+        for &(event, place) in &self.events {
+            let own = self.open.iter().filter(|((at, _), _)| *at == place);
+            let own: Vec<_> = own.map(listed).collect();
+            assert_eq!(ledger.open_of(place).unwrap(), own);
+            let made = self.attempts.iter().filter(|it| it.event == event);
+            let made: Vec<_> = made.cloned().collect();
+            assert_eq!(store.log.attempts_of(event, place).unwrap(), made);
+            let near = ledger.near(event).unwrap().unwrap();
+            assert!(near <= place.position, "{near} is after {place:?}");
+        }
+        for &subscription in &self.subscriptions {
+            let mut waiting = Vec::new();
+            loop {
+                let after = waiting.last().map(|todo: &Todo| todo.slot);
+                let page = ledger.waiting(subscription, after, 3).unwrap();
+                if page.is_empty() {
+                    break;
+                }
+                waiting.extend(page);
+            }
+            assert_eq!(waiting, self.waiting(subscription));
+            let retrying = self.retrying(subscription);
+            let due: Vec<_> = retrying.iter().filter(|(due, _)| *due <= now_ms).collect();
+            let due: Vec<_> = due.into_iter().map(|(_, todo)| *todo).collect();
+            assert_eq!(ledger.due(subscription, now_ms, usize::MAX).unwrap(), due);
+            let next = retrying
+                .iter()
+                .map(|(due, _)| *due)
+                .find(|due| *due > now_ms);
+            assert_eq!(ledger.next_due_ms(subscription, now_ms).unwrap(), next);
+        }
+    }
+
+    fn of(&self, subscription: SubscriptionId) -> impl Iterator<Item = (OpenState, Todo)> {
+        let own = self
+            .open
+            .iter()
+            .filter(move |((_, of), _)| *of == subscription);
+        own.map(|((place, _), open)| {
+            let todo = Todo {
+                slot: slot(*place),
+                event: open.event,
+                attempts: open.attempts,
+            };
+            (open.state, todo)
+        })
+    }
+
+    fn waiting(&self, subscription: SubscriptionId) -> Vec<Todo> {
+        let own = self.of(subscription);
+        own.filter(|(state, _)| *state == OpenState::Waiting)
+            .map(|(_, todo)| todo)
+            .collect()
+    }
+
+    fn retrying(&self, subscription: SubscriptionId) -> Vec<(u64, Todo)> {
+        let due = |(state, todo)| match state {
+            OpenState::Retrying { due_ms } => Some((due_ms, todo)),
+            _ => None,
+        };
+        let mut retrying: Vec<_> = self.of(subscription).filter_map(due).collect();
+        retrying.sort_by_key(|(due_ms, todo)| (*due_ms, todo.slot));
+        retrying
+    }
+}
+
+fn slot(place: Place) -> Slot {
+    Slot {
+        place,
+        generation: 0,
+    }
+}
+
+fn listed(
+    ((place, subscription), open): (&(Place, SubscriptionId), &OpenDelivery),
+) -> (SubscriptionId, Slot, OpenDelivery) {
+    (*subscription, slot(*place), *open)
+}
