@@ -98,6 +98,9 @@ impl View {
             .unwrap_or_else(PoisonError::into_inner);
         match change {
             Change::PutKey(key) => {
+                if let Some(old) = directory.key(key.id) {
+                    self.keys.remove(&old.hash);
+                }
                 self.keys.insert(key.hash, Arc::clone(key));
             }
             Change::DeleteKey(id) => {

@@ -4,6 +4,7 @@
 //! clock or draws a random number: time and randomness are arguments.
 
 pub mod api_key;
+pub mod batch;
 pub mod cloudevents;
 pub mod delivery;
 pub mod directory;

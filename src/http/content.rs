@@ -22,7 +22,6 @@ const NDJSON: [&str; 3] = [
     "application/ndjson",
     "application/jsonl",
 ];
-const CE_PREFIX: &str = "ce-";
 
 /// A body, and the events in it.
 pub type Read = (Bytes, Vec<NewEvent>);
@@ -134,7 +133,7 @@ fn mode(request: &HttpRequest, media_type: &str) -> Result<Mode, ApiError> {
     let described = request
         .headers()
         .keys()
-        .any(|name| name.as_str().starts_with(CE_PREFIX));
+        .any(|name| name.as_str().starts_with(cloudevents::HEADER_PREFIX));
     Ok(cloudevents::mode(media_type, described)?)
 }
 

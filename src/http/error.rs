@@ -16,8 +16,9 @@ use crate::actors::directory::ChangeError;
 use crate::actors::dispatch::DispatchError;
 use crate::actors::now_ms;
 use crate::actors::queue::QueueError;
+use crate::domain::batch::BatchError;
 use crate::domain::cloudevents::CloudEventError;
-use crate::domain::envelope::{BatchError, EnvelopeError};
+use crate::domain::envelope::EnvelopeError;
 use crate::store::error::StoreError;
 
 /// How long a caller is asked to wait when the relay is overloaded.
@@ -311,22 +312,27 @@ impl From<EnvelopeError> for ApiError {
 
 impl From<CloudEventError> for ApiError {
     fn from(error: CloudEventError) -> Self {
-        Self::Invalid(error.to_string())
+        match error {
+            CloudEventError::Malformed(_) => Self::Malformed(error.to_string()),
+            CloudEventError::UnsupportedFormat { .. } => Self::MediaType(error.to_string()),
+            _ => Self::Invalid(error.to_string()),
+        }
     }
 }
 
-impl From<BatchError> for ApiError {
-    fn from(error: BatchError) -> Self {
-        match &error {
-            BatchError::Body(EnvelopeError::Malformed(_))
-            | BatchError::Event {
-                source: EnvelopeError::Malformed(_),
-                ..
-            } => Self::Malformed(error.to_string()),
+/// What is wrong with a batch is told like what is wrong with an event, its index in front.
+impl<E: Into<ApiError> + std::error::Error + 'static> From<BatchError<E>> for ApiError {
+    fn from(error: BatchError<E>) -> Self {
+        let message = error.to_string();
+        match error {
+            BatchError::Body(source) | BatchError::Event { source, .. } => match source.into() {
+                Self::Malformed(_) => Self::Malformed(message),
+                _ => Self::Invalid(message),
+            },
             BatchError::TooLarge { index, limit } => {
-                Self::too_large(&format!("events[{index}]"), *limit)
+                Self::too_large(&format!("events[{index}]"), limit)
             }
-            _ => Self::Invalid(error.to_string()),
+            BatchError::TooMany { .. } | BatchError::Empty => Self::Invalid(message),
         }
     }
 }

@@ -34,6 +34,7 @@ use self::ledger::Ledger;
 use self::log::Log;
 use self::state::State;
 use self::state::checkpoint::{self, Checkpointer, MAX_CHECKPOINT_BYTES};
+use crate::domain::event::Place;
 
 /// The size of a journal segment. The same for the life of a store.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -114,18 +115,24 @@ pub fn open(options: &Options) -> Result<Store, StoreError> {
 
     let reader = Reader::new(layout.clone());
     let checkpoint = load_checkpoint(&state_dir, layout.store_id, options);
-    let from = checkpoint
-        .as_ref()
-        .map(|(_, ledger)| ledger.applied().position);
-    let Some(tail) = recovery::recover(&reader, from)? else {
-        return Err(StoreError::Foreign {
-            path: layout.dir,
-            what: "it holds no journal segment",
-        });
+    let applied = checkpoint.as_ref().map(|(_, ledger)| ledger.applied());
+    let empty = || StoreError::Foreign {
+        path: layout.dir.clone(),
+        what: "it holds no journal segment",
     };
+    let from = applied.map(|applied| applied.position);
+    let mut tail = recovery::recover(&reader, from)?.ok_or_else(empty)?;
     let start = layout.first_position(layout.list()?.first().copied().unwrap_or(0));
     // A checkpoint that is ahead of the journal's synced end tells of things that did not happen.
-    let held = from.filter(|from| (start..=tail.position).contains(from));
+    let end = Place {
+        position: tail.position,
+        index: 0,
+    };
+    let held = applied.filter(|applied| start <= applied.position && *applied <= end);
+    if applied.is_some() && held.is_none() {
+        // Everything is to be read again, so everything has to be whole.
+        tail = recovery::recover(&reader, None)?.ok_or_else(empty)?;
+    }
     let (state, mut ledger) = match (checkpoint, held) {
         (Some(checkpoint), Some(_)) => checkpoint,
         (discarded, _) => {

@@ -1,14 +1,12 @@
 //! Many events in one body: `{"events": [...]}`, or one event per line.
 //!
-//! Invariants: all or none. Each event is held to the limits of an event sent alone, and its data's
-//! range is relative to its own bytes, so that it can be stored and read like one. Nothing is
-//! allocated ahead on the sender's word.
+//! Invariants: those of every batch (`domain/batch.rs`), and that the range of an event's data is
+//! relative to its own bytes, so that it can be stored and read like one sent alone.
 
 use std::ops::Range;
 
-use thiserror::Error;
-
-use super::{Envelope, EnvelopeError, ReadEvent, read_event};
+use super::{Envelope, EnvelopeError, read_event};
+use crate::domain::batch::{self, Batch, ReadEvent};
 use crate::domain::json::{self, JsonError, Kind, Scanner};
 
 const EVENTS: &str = "events";
@@ -22,52 +20,13 @@ pub struct BatchItem {
     pub envelope: Envelope,
 }
 
-/// Why a batch is refused, all of it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum BatchError {
-    /// What surrounds the events is wrong; the field to blame can be `events`.
-    #[error(transparent)]
-    Body(#[from] EnvelopeError),
-    /// One of the events is wrong.
-    #[error("Event at index {index}: {source}")]
-    Event {
-        /// Which one, the first being 0.
-        index: usize,
-        /// What is wrong with it.
-        source: EnvelopeError,
-    },
-    /// One of the events is too large.
-    #[error("Event at index {index}: it is larger than {limit} bytes")]
-    TooLarge {
-        /// Which one, the first being 0.
-        index: usize,
-        /// The largest size of an event, in bytes.
-        limit: usize,
-    },
-    /// There are more events than a batch may hold.
-    #[error("The batch holds more than {limit} events")]
-    TooMany {
-        /// The largest number of events.
-        limit: usize,
-    },
-    /// There is no event at all.
-    #[error("The batch holds no events")]
-    Empty,
-}
+/// Why a batch is refused, all of it; in [`batch::BatchError::Body`] the field to blame can be
+/// `events`.
+pub type BatchError = batch::BatchError<EnvelopeError>;
 
-impl BatchError {
-    /// The failing event's index, if one is to blame, the first being 0.
-    pub fn index(&self) -> Option<usize> {
-        match self {
-            Self::Event { index, .. } | Self::TooLarge { index, .. } => Some(*index),
-            Self::Body(_) | Self::TooMany { .. } | Self::Empty => None,
-        }
-    }
-}
-
-impl From<JsonError> for BatchError {
-    fn from(error: JsonError) -> Self {
-        Self::Body(error.into())
+impl From<EnvelopeError> for BatchError {
+    fn from(error: EnvelopeError) -> Self {
+        Self::Body(error)
     }
 }
 
@@ -104,7 +63,7 @@ pub fn parse_batch(
         }
         scanner.open()?;
         while scanner.next_slot()?.is_some() {
-            batch.read(|| scanner.document(read_event))?;
+            batch.read(|| scanner.document(read_item))?;
         }
     }
     scanner.finish()?;
@@ -143,7 +102,7 @@ pub fn parse_ndjson(
         }
         batch.read(|| {
             let mut scanner = Scanner::within(text, start..end, max_depth);
-            let event = read_event(&mut scanner)?;
+            let event = read_item(&mut scanner)?;
             scanner.finish()?;
             Ok(event)
         })?;
@@ -151,71 +110,16 @@ pub fn parse_ndjson(
     batch.finish()
 }
 
-/// A batch in the making.
-struct Batch {
-    items: Vec<BatchItem>,
-    seen: usize,
-    /// The first event that is well formed but wrong: no longer a batch, unless it turns out that
-    /// it never was JSON.
-    refused: Option<BatchError>,
-    max_events: usize,
-    max_event_bytes: usize,
-}
-
-impl Batch {
-    fn new(max_events: usize, max_event_bytes: usize) -> Self {
-        Self {
-            items: Vec::new(),
-            seen: 0,
-            refused: None,
-            max_events,
-            max_event_bytes,
+fn read_item(scanner: &mut Scanner<'_>) -> Result<ReadEvent<BatchItem, EnvelopeError>, JsonError> {
+    let (range, envelope) = read_event(scanner)?;
+    let item = envelope.map(|Envelope { event_type, data }| {
+        let data = data.start - range.start..data.end - range.start;
+        BatchItem {
+            range: range.clone(),
+            envelope: Envelope { event_type, data },
         }
-    }
-
-    /// Takes in the next event.
-    fn read(
-        &mut self,
-        read_event: impl FnOnce() -> Result<ReadEvent, JsonError>,
-    ) -> Result<(), BatchError> {
-        let index = self.seen;
-        if index == self.max_events {
-            return Err(BatchError::TooMany {
-                limit: self.max_events,
-            });
-        }
-        self.seen += 1;
-        let (range, envelope) = read_event().map_err(|error| BatchError::Event {
-            index,
-            source: error.into(),
-        })?;
-        match envelope {
-            _ if self.refused.is_some() => {}
-            _ if range.len() > self.max_event_bytes => {
-                self.refused = Some(BatchError::TooLarge {
-                    index,
-                    limit: self.max_event_bytes,
-                });
-            }
-            Err(source) => self.refused = Some(BatchError::Event { index, source }),
-            Ok(Envelope { event_type, data }) => {
-                let data = data.start - range.start..data.end - range.start;
-                self.items.push(BatchItem {
-                    range,
-                    envelope: Envelope { event_type, data },
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<Vec<BatchItem>, BatchError> {
-        match self.refused {
-            Some(error) => Err(error),
-            None if self.items.is_empty() => Err(BatchError::Empty),
-            None => Ok(self.items),
-        }
-    }
+    });
+    Ok((range, item))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
+use crate::domain::batch::ReadEvent;
 use crate::domain::event_type::{EventType, EventTypeError};
 use crate::domain::json::{self, JsonError, Kind, Scanner, Value};
 
@@ -108,11 +109,8 @@ pub fn parse(body: &[u8], max_depth: usize) -> Result<Envelope, EnvelopeError> {
     envelope
 }
 
-/// The bytes of an event, and what it says or why that is wrong; ranges are those of the scanner.
-type ReadEvent = (Range<usize>, Result<Envelope, EnvelopeError>);
-
-/// Reads one event to its end, well formed but wrong ones too.
-fn read_event(scanner: &mut Scanner<'_>) -> Result<ReadEvent, JsonError> {
+/// Reads one event to its end, well formed but wrong ones too; ranges are those of the scanner.
+fn read_event(scanner: &mut Scanner<'_>) -> Result<ReadEvent<Envelope, EnvelopeError>, JsonError> {
     let found = scanner.peek()?;
     let start = scanner.position();
     if found != Kind::Object {

@@ -10,12 +10,14 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 
 use super::reader::{Found, Frame, Reader};
-use super::record::{HEADER_BYTES, Header, NO_PREVIOUS, VERSION};
+use super::record::{Header, NO_PREVIOUS, VERSION};
 use super::segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, Layout, read_up_to, sync_dir};
 use crate::store::error::StoreError;
 
 /// What is read of a file at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+const MISSING: &str = "records are missing";
+const UNCHAINED: &str = "a record does not follow the one before";
 
 /// The end of the journal: where the next record goes and what it follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +41,11 @@ pub fn recover(reader: &Reader, from: Option<u64>) -> Result<Option<Tail>, Store
     let Some(used) = used_segments(layout, &numbers)? else {
         return Ok(None);
     };
+    refuse_lost_headers(reader, &numbers, &used)?;
     let first = from
-        .map_or(used.first, |from| layout.segment_of(from))
-        .clamp(used.first, used.last);
+        .map(|from| layout.segment_of(from))
+        .filter(|number| (used.first..=used.last).contains(number))
+        .unwrap_or(used.first);
     let mut scan = Scan::new(reader, used.last);
     scan.run(layout.first_position(first))?;
     let tail = scan.tail;
@@ -84,6 +88,24 @@ fn used_segments(layout: &Layout, numbers: &[u64]) -> Result<Option<Used>, Store
     Ok(used)
 }
 
+/// A segment without a header is merely prepared, or its first write was torn, so that it stands after
+/// all others and holds nothing that was synced. Anything else is damage.
+fn refuse_lost_headers(reader: &Reader, numbers: &[u64], used: &Used) -> Result<(), StoreError> {
+    let layout = reader.layout();
+    for &number in numbers {
+        let lost = number < used.first
+            || number > used.last && counted_on(reader, layout.position(number, 0), number)?;
+        if lost {
+            return Err(StoreError::Damaged {
+                path: layout.path(number),
+                offset: 0,
+                what: "the header of a segment in use is missing",
+            });
+        }
+    }
+    Ok(())
+}
+
 struct Scan<'a> {
     reader: &'a Reader,
     last_segment: u64,
@@ -118,16 +140,19 @@ impl<'a> Scan<'a> {
             let number = layout.segment_of(here);
             match self.reader.find(here)? {
                 Found::Record(frame) if self.follows(&frame) => self.take(&frame),
-                Found::Record(_) => {
-                    return self.end_or_damage("a record does not follow the one before");
+                Found::Record(_) => return self.end_or_damage(here, UNCHAINED),
+                Found::Bad(what) => return self.end_or_damage(here, what),
+                // The first record of a segment that is followed by others can't be missing.
+                Found::Nothing if number < self.last_segment && self.chained => {
+                    let next = layout.first_position(number + 1);
+                    match self.reader.find(next)? {
+                        Found::Record(frame) if self.follows(&frame) => self.take(&frame),
+                        Found::Record(_) => return self.end_or_damage(here, MISSING),
+                        Found::Bad(what) => return self.end_or_damage(next, what),
+                        Found::Nothing => return self.end_or_damage(next, MISSING),
+                    }
                 }
-                Found::Bad(what) => return self.end_or_damage(what),
-                Found::Nothing if number < self.last_segment => {
-                    // The next segment's first record must follow the last one here: a hole would
-                    // break the chain.
-                    self.tail.position = layout.first_position(number + 1);
-                }
-                Found::Nothing => return self.end_or_damage("records are missing"),
+                Found::Nothing => return self.end_or_damage(here, MISSING),
             }
         }
     }
@@ -151,67 +176,66 @@ impl<'a> Scan<'a> {
         };
     }
 
-    /// Nothing whole follows in line: a torn tail, unless any record states that this place was
-    /// already synced.
-    fn end_or_damage(&self, what: &'static str) -> Result<(), StoreError> {
+    /// Nothing whole follows in line: a torn tail, unless any record states that more was already
+    /// synced. The damage, if it is that, is at `bad`.
+    fn end_or_damage(&self, bad: u64, what: &'static str) -> Result<(), StoreError> {
         let layout = self.reader.layout();
         let here = self.tail.position;
         if here < self.synced_to || self.a_later_record_counts_on(here)? {
-            let path = layout.path(layout.segment_of(here));
+            let path = layout.path(layout.segment_of(bad));
             return Err(StoreError::Damaged {
                 path,
-                offset: layout.offset_of(here),
+                offset: layout.offset_of(bad),
                 what,
             });
         }
         Ok(())
     }
 
-    /// Searches the rest of the journal for a whole record that was written when `here` was already
-    /// synced. Lengths can't be trusted past a bad record, so every multiple of eight is tried.
+    /// Whether any whole record in the rest of the journal was written when `here` was already synced.
     fn a_later_record_counts_on(&self, here: u64) -> Result<bool, StoreError> {
-        let layout = self.reader.layout();
-        for number in layout.segment_of(here)..=self.last_segment {
-            let first = here.max(layout.first_position(number));
-            for position in self.candidates(number, first)? {
-                if let Found::Record(frame) = self.reader.find(position)?
-                    && frame.header.synced_to > here
-                    && frame.header.synced_to <= position
-                {
-                    return Ok(true);
-                }
+        let first = self.reader.layout().segment_of(here);
+        for number in first..=self.last_segment {
+            if counted_on(self.reader, here, number)? {
+                return Ok(true);
             }
         }
         Ok(false)
     }
+}
 
-    /// Places in a segment, from a position on, whose bytes could be a record's header.
-    fn candidates(&self, number: u64, from: u64) -> Result<Vec<u64>, StoreError> {
-        let layout = self.reader.layout();
-        let path = layout.path(number);
-        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
-        let mut found = Vec::new();
-        written_chunks(
-            &file,
-            layout.offset_of(from).next_multiple_of(8),
-            |offset, bytes| {
-                // A header may reach into the next chunk: whatever is not zero there is tried.
-                for at in (0..bytes.len()).step_by(8) {
-                    let position = layout.position(number, offset + at as u64);
-                    let likely = match bytes[at..].first_chunk::<HEADER_BYTES>() {
-                        Some(head) => Header::read(head).is_some_and(|header| {
-                            header.version == VERSION && header.synced_to <= position
-                        }),
-                        None => true,
-                    };
-                    found.extend(likely.then_some(position));
-                }
-                Ok(())
-            },
-        )
-        .map_err(StoreError::io("read", &path))?;
-        Ok(found)
+/// Whether a segment holds, from `here` on, a whole record that was written when `here` was already
+/// synced. Lengths can't be trusted past a bad record, so every multiple of eight is tried.
+fn counted_on(reader: &Reader, here: u64, number: u64) -> Result<bool, StoreError> {
+    let layout = reader.layout();
+    let path = layout.path(number);
+    let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+    let states_it = |header: Header, position| {
+        header.version == VERSION && header.synced_to > here && header.synced_to <= position
+    };
+    let mut candidates = Vec::new();
+    let first = layout.offset_of(here.max(layout.first_position(number)));
+    written_chunks(&file, first.next_multiple_of(8), |offset, bytes| {
+        // A header may reach into the next chunk: whatever is not zero there is tried.
+        for at in (0..bytes.len()).step_by(8) {
+            let position = layout.position(number, offset + at as u64);
+            let likely = match bytes[at..].first_chunk() {
+                Some(head) => Header::read(head).is_some_and(|header| states_it(header, position)),
+                None => true,
+            };
+            candidates.extend(likely.then_some(position));
+        }
+        Ok(())
+    })
+    .map_err(StoreError::io("read", &path))?;
+    for position in candidates {
+        if let Found::Record(frame) = reader.find(position)?
+            && states_it(frame.header, position)
+        {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }
 
 /// Reads a file from an offset to its end, and passes on the chunks that are not all zeros.

@@ -6,7 +6,7 @@ use super::Ledger;
 use crate::domain::ids::SubscriptionId;
 use crate::store::error::StoreError;
 use crate::store::state::overlay::{Direction, Frozen};
-use crate::store::state::rows;
+use crate::store::state::rows::{self, KeyedRequest};
 
 impl Ledger {
     /// Removes rows that nobody needs any more, a few at a time: those of deleted subscriptions, and
@@ -18,7 +18,7 @@ impl Ledger {
         let mut removed = expired.len();
         for (key, _) in expired {
             if let Some(scope) = rows::read_expired_scope(&key) {
-                self.overlay.remove(rows::keyed(&scope));
+                self.forget_expired(&scope, now_ms)?;
             }
             self.overlay.remove(key);
         }
@@ -52,6 +52,18 @@ impl Ledger {
             self.overlay.remove(gone);
         }
         Ok(true)
+    }
+
+    /// Forgets an idempotency key, unless it was used anew in the meantime.
+    fn forget_expired(&mut self, scope: &[u8; 16], now_ms: u64) -> Result<(), StoreError> {
+        let key = rows::keyed(scope);
+        if let Some(row) = self.overlay.get(&key)? {
+            let known: KeyedRequest = rows::decode("an idempotency key", &row)?;
+            if known.expires_at_ms < now_ms {
+                self.overlay.remove(key);
+            }
+        }
+        Ok(())
     }
 
     /// What a checkpoint would have to hold now.

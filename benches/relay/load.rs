@@ -216,7 +216,7 @@ impl Sink {
 
     /// Waits until so many have arrived, and says how long after `since` the last one did.
     pub fn wait_for(&self, count: usize, since: Instant) -> Duration {
-        let give_up = Instant::now() + Duration::from_secs(120);
+        let give_up = Instant::now() + Duration::from_mins(2);
         while self.count.load(Ordering::Acquire) < count {
             assert!(
                 Instant::now() < give_up,
