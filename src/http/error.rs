@@ -330,7 +330,7 @@ impl<E: Into<ApiError> + std::error::Error + 'static> From<BatchError<E>> for Ap
                 _ => Self::Invalid(message),
             },
             BatchError::TooLarge { index, limit } => {
-                Self::too_large(&format!("events[{index}]"), limit)
+                Self::too_large(&format!("Event at index {index}"), limit)
             }
             BatchError::TooMany { .. } | BatchError::Empty => Self::Invalid(message),
         }

@@ -9,12 +9,17 @@
 
 mod support;
 
+mod bad_clients;
 mod bad_input;
 mod batch;
+mod cloudevents;
+mod command_line;
 mod crash;
 mod dialects;
+mod full_disk;
 mod journey;
 mod lists;
+mod overload;
 mod retries;
 mod stop;
 mod tidy;

@@ -1,6 +1,6 @@
 //! Chance that can be repeated: `POSTRIDER_TEST_SEED` brings a printed seed back.
 
-/// A stream of random numbers (SplitMix64).
+/// A stream of random numbers (`SplitMix64`).
 pub struct Chance(u64);
 
 impl Chance {
@@ -12,6 +12,11 @@ impl Chance {
             None => getrandom::u64().expect("random numbers"),
         };
         println!("{name}: POSTRIDER_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    /// The stream of a seed.
+    pub fn seeded(seed: u64) -> Self {
         Self(seed)
     }
 

@@ -1,5 +1,6 @@
 //! A small HTTP/1.1 client that can also send what no proper client would.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
@@ -97,9 +98,12 @@ impl Connection {
         })
     }
 
-    /// Whether the other side has closed, without having sent anything more.
+    /// Waits until the other side closes; false if it sends something more, or does nothing at all.
     pub fn is_closed(&mut self) -> bool {
-        matches!(self.stream.read(&mut [0]), Ok(0) | Err(_))
+        match self.stream.read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
     }
 }
 
@@ -107,14 +111,14 @@ impl Connection {
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: relay\r\n");
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     let framed = headers.iter().any(|(name, _)| {
         name.eq_ignore_ascii_case("content-length")
             || name.eq_ignore_ascii_case("transfer-encoding")
     });
     if !framed {
-        head.push_str(&format!("content-length: {}\r\n", body.len()));
+        write!(head, "content-length: {}\r\n", body.len()).unwrap();
     }
     head.push_str("\r\n");
     [head.as_bytes(), body].concat()
@@ -125,7 +129,7 @@ pub fn read_head(stream: &mut impl BufRead) -> io::Result<(String, Vec<(String, 
     let mut line = || {
         let mut line = String::new();
         match stream.read_line(&mut line)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
             _ => Ok(line.trim_end().to_owned()),
         }
     };

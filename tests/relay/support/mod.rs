@@ -2,6 +2,7 @@
 
 pub mod chance;
 pub mod http;
+pub mod load;
 pub mod receiver;
 pub mod relay;
 pub mod samples;

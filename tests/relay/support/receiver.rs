@@ -1,5 +1,6 @@
 //! Someone else's server: remembers everything that is delivered to it, and answers as it is told.
 
+use std::fmt::Write as _;
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -85,6 +86,7 @@ struct Shared {
     script: Mutex<Arc<Script>>,
     state: Mutex<State>,
     changed: Condvar,
+    remembers: bool,
 }
 
 #[derive(Default)]
@@ -109,12 +111,22 @@ impl Receiver {
 
     /// Answers as the script says.
     pub fn answering(script: impl Fn(&Delivery) -> Reply + Send + Sync + 'static) -> Self {
+        Self::new(script, true)
+    }
+
+    /// The same, and remembers nothing: for loads that would not fit into memory.
+    pub fn forgetful(script: impl Fn(&Delivery) -> Reply + Send + Sync + 'static) -> Self {
+        Self::new(script, false)
+    }
+
+    fn new(script: impl Fn(&Delivery) -> Reply + Send + Sync + 'static, remembers: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script: Mutex::new(Arc::new(Box::new(script))),
             state: Mutex::default(),
             changed: Condvar::new(),
+            remembers,
         });
         let server = Arc::clone(&shared);
         thread::spawn(move || {
@@ -158,12 +170,12 @@ impl Receiver {
     /// Waits until so many have arrived, and returns all that have.
     #[track_caller]
     pub fn wait_for(&self, count: usize) -> Vec<Delivery> {
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(self.shared.state(), PATIENCE, |state| {
-                state.arrived.len() < count
-            });
+        let waited =
+            self.shared
+                .changed
+                .wait_timeout_while(self.shared.state(), PATIENCE, |state| {
+                    state.arrived.len() < count
+                });
         let (state, _) = waited.unwrap();
         let found = state.arrived.len();
         assert!(found >= count, "{found} of {count} deliveries arrived");
@@ -199,8 +211,10 @@ impl Shared {
         while let Some(delivery) = read(&mut stream) {
             let script = Arc::clone(&self.script.lock().unwrap());
             let reply = script(&delivery);
-            self.state().arrived.push(delivery);
-            self.changed.notify_all();
+            if self.remembers {
+                self.state().arrived.push(delivery);
+                self.changed.notify_all();
+            }
             let (status, headers) = match reply {
                 Reply::Answer(status, headers) => (status, headers),
                 Reply::Held(status) => {
@@ -212,7 +226,7 @@ impl Shared {
             };
             let mut head = format!("HTTP/1.1 {status} As told\r\ncontent-length: 0\r\n");
             for (name, value) in headers {
-                head.push_str(&format!("{name}: {value}\r\n"));
+                write!(head, "{name}: {value}\r\n").unwrap();
             }
             head.push_str("\r\n");
             if stream.get_mut().write_all(head.as_bytes()).is_err() {

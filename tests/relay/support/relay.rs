@@ -1,5 +1,6 @@
 //! The real program on a store of its own, and the few sentences that tests say to it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::thread;
 
 use postrider::domain::api_key::{self, Environment};
 use secrecy::ExposeSecret;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -83,6 +85,12 @@ impl Relay {
         }
     }
 
+    /// Changes a setting from the next start on; its name is written without `POSTRIDER_`.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings
+            .push((format!("POSTRIDER_{name}"), value.to_owned()));
+    }
+
     /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
         self.root.path().join("store")
@@ -121,6 +129,11 @@ impl Relay {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
+        (child, out)
+    }
+
+    /// Keeps what a process says, for [`Self::said`].
+    fn listen_to(&self, child: &mut Child) {
         let mut err = BufReader::new(child.stderr.take().unwrap());
         let said = Arc::clone(&self.said);
         thread::spawn(move || {
@@ -129,13 +142,29 @@ impl Relay {
                 said.lock().unwrap().push_str(&std::mem::take(&mut line));
             }
         });
-        (child, out)
+    }
+
+    /// Starts a process that must refuse to run; returns its exit status and what it said.
+    #[track_caller]
+    pub fn refusal(&self) -> (Option<i32>, String) {
+        let (mut child, mut out) = self.spawn();
+        let mut err = child.stderr.take().unwrap();
+        let mut line = String::new();
+        let _ = out.read_line(&mut line);
+        if !line.is_empty() {
+            let _ = child.kill();
+            panic!("it did not refuse: {line}");
+        }
+        let mut said = String::new();
+        err.read_to_string(&mut said).unwrap();
+        (child.wait().unwrap().code(), said)
     }
 
     /// Starts a relay on the store that is there, and waits until it is ready.
     pub fn restart(&mut self) {
         assert!(self.running.is_none(), "it runs already");
         let (mut child, mut out) = self.spawn();
+        self.listen_to(&mut child);
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
             let mut line = String::new();
@@ -207,7 +236,9 @@ impl Relay {
             ("X-API-Key", self.key.as_str()),
             ("Content-Type", "application/json"),
         ];
-        self.connect().request(method, path, &headers, body).unwrap()
+        self.connect()
+            .request(method, path, &headers, body)
+            .unwrap()
     }
 
     /// What is there.
@@ -270,13 +301,31 @@ impl Relay {
         text(&self.post(to, &[], body).expect(202)["uuid"])
     }
 
+    /// An event as it is shown; `None` while it is not found. A payload that a [`Value`] cannot hold,
+    /// such as one with half a surrogate pair, is left out.
+    pub fn event(&self, uuid: &str) -> Option<Value> {
+        let answer = self.manage("GET", &format!("/v1/events/{uuid}"), b"");
+        if answer.status == 404 {
+            return None;
+        }
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let members: BTreeMap<String, &RawValue> = serde_json::from_slice(&answer.body).unwrap();
+        let members = members.into_iter().map(|(name, value)| {
+            let value = serde_json::from_str(value.get()).unwrap_or(Value::Null);
+            (name, value)
+        });
+        Some(Value::Object(members.collect()))
+    }
+
     /// Waits until all deliveries of an event are in this state, and returns the event.
     #[track_caller]
     pub fn wait_for_deliveries(&self, uuid: &str, status: &str) -> Value {
         eventually(&format!("the deliveries of {uuid} are {status}"), || {
-            let event = self.get(&format!("/v1/events/{uuid}"));
+            let event = self.event(uuid)?;
             let deliveries = event["deliveries"].as_array().unwrap();
-            let settled = deliveries.iter().all(|delivery| delivery["status"] == status);
+            let settled = deliveries
+                .iter()
+                .all(|delivery| delivery["status"] == status);
             (settled && !deliveries.is_empty()).then_some(event)
         })
     }
@@ -313,5 +362,8 @@ pub fn program() -> Command {
 /// A JSON string.
 #[track_caller]
 pub fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a text: {value}"))
+        .to_owned()
 }

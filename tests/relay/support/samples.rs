@@ -8,14 +8,21 @@ pub fn files() -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = std::fs::read_dir(&dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
         .map(|path| {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             (name, std::fs::read(&path).unwrap())
         })
         .collect();
     files.sort();
-    assert!(files.len() >= 5, "the samples are gone from {}", dir.display());
+    assert!(
+        files.len() >= 5,
+        "the samples are gone from {}",
+        dir.display()
+    );
     files
 }
 
@@ -36,7 +43,9 @@ pub fn tricky() -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<_> = bodies.iter().map(|body| body.to_vec()).collect();
     all.push(deep(64));
     all.push(sized(256 << 10));
-    all.into_iter().map(|body| ("tricky".to_owned(), body)).collect()
+    all.into_iter()
+        .map(|body| ("tricky".to_owned(), body))
+        .collect()
 }
 
 /// A small event.
