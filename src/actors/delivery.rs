@@ -14,7 +14,6 @@
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::fut::wrap_future;
@@ -23,11 +22,12 @@ use actix::{
     Message,
 };
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::attempt::{Target, attempt, cancelled, not_attempted};
 use super::directory::DirectoryHandle;
-use super::queue::{MAX_UNJOURNALLED, QueueHandle};
+use super::outcomes::Outcomes;
+use super::queue::QueueHandle;
 use crate::domain::delivery::{Attempt, Verdict};
 use crate::domain::directory::{Change, Subscription, SubscriptionStatus};
 use crate::domain::event::Event;
@@ -69,46 +69,6 @@ pub struct Shared {
     pub defaults: Arc<Defaults>,
     /// The bound on attempts in flight and outcomes not journalled, over all lanes.
     pub outcomes: Outcomes,
-}
-
-/// Counts attempts from their start until their outcome is journalled.
-#[derive(Debug, Clone)]
-pub struct Outcomes {
-    permits: Arc<Semaphore>,
-    stopping: Arc<AtomicBool>,
-}
-
-impl Default for Outcomes {
-    fn default() -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(MAX_UNJOURNALLED)),
-            stopping: Arc::default(),
-        }
-    }
-}
-
-impl Outcomes {
-    /// Lets no new attempt begin, and waits until the outcomes of all others are journalled.
-    pub async fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        let all = u32::try_from(MAX_UNJOURNALLED).unwrap_or(u32::MAX);
-        if let Ok(permits) = self.permits.acquire_many(all).await {
-            permits.forget();
-        }
-    }
-
-    /// Waits for a permit; `None` when no more attempts begin.
-    async fn wait(self) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
-        permit.filter(|_| !self.stopping.load(Ordering::Acquire))
-    }
-
-    fn begin(&self) -> Option<OwnedSemaphorePermit> {
-        if self.stopping.load(Ordering::Acquire) {
-            return None;
-        }
-        Arc::clone(&self.permits).try_acquire_owned().ok()
-    }
 }
 
 /// Sends to a lane.

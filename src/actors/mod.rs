@@ -26,6 +26,7 @@ pub mod delivery;
 pub mod directory;
 pub mod dispatch;
 pub mod health;
+pub mod outcomes;
 pub mod queue;
 pub mod rate_limit;
 

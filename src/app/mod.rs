@@ -16,9 +16,10 @@ use actix::Arbiter;
 use actix_web::dev::ServerHandle;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::actors::delivery::{Defaults, Outcomes, Shared};
+use crate::actors::delivery::{Defaults, Shared};
 use crate::actors::dispatch::{DispatchHandle, Home};
 use crate::actors::health::Health;
+use crate::actors::outcomes::Outcomes;
 use crate::actors::rate_limit::Quotas;
 use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit};
 use crate::config::{Config, Limit};

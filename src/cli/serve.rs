@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use actix::System;
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,6 +25,7 @@ impl Serve {
     pub fn run(&self) -> Result<(), CliError> {
         let config = self.settings.load()?.config;
         telemetry::init(&config.log)?;
+        allow_open_files();
         let bootstrap_key = std::env::var(BOOTSTRAP_KEY)
             .ok()
             .filter(|key| !key.is_empty());
@@ -48,6 +50,19 @@ impl Serve {
             }
             Ok(())
         })
+    }
+}
+
+/// Every connection is an open file, and many systems start a process with room for few: takes what
+/// this process may have.
+fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        log::warn!("the limit on open files stays as it is: {error}");
     }
 }
 
