@@ -190,8 +190,9 @@ impl Lane {
         self.changes.mark_unchanged();
         while !self.ready.is_empty() {
             let Some(target) = self.target() else {
-                // Deleted: what is open is cancelled by the ledger.
-                self.ready.clear();
+                // The log may be ahead of the view: the subscription is not there yet. One that is gone
+                // ends the lane with a message.
+                self.look_again_after_a_change(ctx);
                 return;
             };
             let subscription = &target.subscription;

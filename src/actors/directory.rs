@@ -15,6 +15,7 @@ use dashmap::DashMap;
 use tokio::sync::{oneshot, watch};
 
 use super::Unavailable;
+use super::health::{Health, Vital};
 use super::queue::{QueueError, QueueHandle};
 use crate::domain::api_key::KeyHash;
 use crate::domain::directory::{Change, Directory, Integration, KeyRecord, Subscription};
@@ -184,6 +185,7 @@ impl DirectoryHandle {
 struct DirectoryActor {
     view: Arc<View>,
     queue: QueueHandle,
+    _vital: Vital,
 }
 
 #[derive(Message)]
@@ -194,7 +196,13 @@ struct Make {
 }
 
 /// Starts the actor.
-pub fn start(arbiter: &ArbiterHandle, directory: Directory, queue: QueueHandle) -> DirectoryHandle {
+pub fn start(
+    arbiter: &ArbiterHandle,
+    directory: Directory,
+    queue: QueueHandle,
+    health: &Health,
+) -> DirectoryHandle {
+    let vital = health.vital("directory actor");
     let view = Arc::new(View::new(directory));
     let shared = Arc::clone(&view);
     let addr = DirectoryActor::start_in_arbiter(arbiter, move |ctx| {
@@ -202,6 +210,7 @@ pub fn start(arbiter: &ArbiterHandle, directory: Directory, queue: QueueHandle) 
         DirectoryActor {
             view: shared,
             queue,
+            _vital: vital,
         }
     });
     DirectoryHandle { addr, view }

@@ -20,7 +20,30 @@ struct Inner {
     noticed: Notify,
 }
 
+/// Held by an actor without which the relay does not work. The runtime swallows the panic of a task;
+/// what it drops tells of it. In an orderly end nobody listens any more.
+#[derive(Debug)]
+pub struct Vital {
+    health: Health,
+    name: &'static str,
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        self.health
+            .fail(format!("the {} is gone; the log above says why", self.name));
+    }
+}
+
 impl Health {
+    /// For an actor whose end is the end of the process.
+    pub fn vital(&self, name: &'static str) -> Vital {
+        Vital {
+            health: self.clone(),
+            name,
+        }
+    }
+
     /// Recovery is over.
     pub fn set_ready(&self) {
         let _ = self.0.ready.set(());

@@ -1,7 +1,6 @@
 //! Opening the doors: the port, and the local operator's socket.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -9,10 +8,11 @@ use actix_web::dev::ServerHandle;
 use actix_web::rt::net::UnixStream;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 use super::{AppError, SOCKET};
 use crate::config::Config;
-use crate::http::error::{ApiError, Dialect};
 use crate::http::gate::LocalSocket;
 use crate::http::{Relay, routes};
 
@@ -35,17 +35,7 @@ pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError
 /// Answers that the store is being recovered, so that whoever asks is told and not refused.
 pub fn answer_recovering(listener: &TcpListener) -> Result<ServerHandle, AppError> {
     let listener = listener.try_clone().map_err(AppError::Server)?;
-    let answer = || {
-        App::new().default_service(actix_web::web::to(|| async {
-            let reason = "the store is being recovered".to_owned();
-            ApiError::Unavailable {
-                reason,
-                retry_after_seconds: 1,
-            }
-            .response(Dialect::Manage)
-        }))
-    };
-    let server = HttpServer::new(answer)
+    let server = HttpServer::new(|| App::new().configure(routes::recovering))
         .workers(1)
         .disable_signals()
         .listen(listener);
@@ -105,9 +95,11 @@ fn local_socket(data_dir: &Path) -> Result<Option<UnixListener>, AppError> {
         if path.exists() {
             std::fs::remove_file(&path)?;
         }
-        let socket = UnixListener::bind(&path)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(socket)
+        // Made for its owner only: between making it and changing its mode others could get in.
+        let before = umask(Mode::from_raw_mode(0o177));
+        let socket = UnixListener::bind(&path);
+        umask(before);
+        socket
     };
     let address = path.display().to_string();
     bind()

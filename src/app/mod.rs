@@ -26,6 +26,8 @@ use crate::config::{Config, Limit};
 use crate::domain::api_key::{self, KeyFormError};
 use crate::domain::rate::Quota;
 use crate::domain::retry::{Schedule, ScheduleError};
+use crate::http::body::Arriving;
+use crate::http::cursor::Cursors;
 use crate::http::{Limits, Relay};
 use crate::outbound::{Client, ClientError, Guard};
 use crate::store::{self, Store, error::StoreError};
@@ -95,8 +97,7 @@ impl Running {
     /// configured time. What is not done by then is done after the next start.
     pub async fn stop(self) {
         let ended = tokio::time::timeout(self.shutdown_timeout, async {
-            self.server.stop(true).await;
-            self.outcomes.stop().await;
+            tokio::join!(self.server.stop(true), self.outcomes.stop());
         });
         if ended.await.is_err() {
             log::warn!(
@@ -178,7 +179,7 @@ fn start_actors(
         },
         limits,
     );
-    let directory = directory::start(&control, ledger.directory().clone(), queue.clone());
+    let directory = directory::start(&control, ledger.directory().clone(), queue.clone(), &health);
     let auth = auth::start(&control, directory.clone());
     let rate_limit = rate_limit::start(&control, quotas(config));
     let shared = Shared {
@@ -202,6 +203,7 @@ fn start_actors(
         max_body_bytes: config.ingest.max_body_bytes,
         max_batch_bytes: config.ingest.max_batch_bytes,
     };
+    let cursors = Cursors::of_store(log.journal().layout().store_id);
     let relay = Relay {
         auth,
         rate_limit,
@@ -211,6 +213,8 @@ fn start_actors(
         log,
         guard,
         health,
+        arriving: Arriving::default(),
+        cursors,
         limits,
     };
     Ok((relay, lock))

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -128,19 +128,10 @@ fn checksum(text: &str) -> String {
     sum
 }
 
-/// What a person may see of a key to tell it from another: its last four characters.
-pub fn hint(key: &SecretString) -> String {
-    let text = key.expose_secret();
-    let start = text
-        .char_indices()
-        .rev()
-        .nth(3)
-        .map_or(0, |(start, _)| start);
-    format!("…{}", &text[start..])
-}
-
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     fn counting() -> impl FnMut(&mut [u8]) -> Result<(), ()> {
@@ -187,10 +178,5 @@ mod tests {
         assert_eq!(check_form(example), Err(KeyFormError::Mistyped));
         assert_eq!(check_form("your-api-key-here"), Err(KeyFormError::Prefix));
         assert_eq!(check_form(""), Err(KeyFormError::Prefix));
-    }
-
-    #[test]
-    fn a_hint_shows_only_the_end() {
-        assert_eq!(hint(&SecretString::from("lwa.sk_live_secretABCD")), "…ABCD");
     }
 }

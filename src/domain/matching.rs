@@ -1,8 +1,8 @@
 //! Which subscriptions want an event.
 //!
-//! The table is compiled from the directory as it stood at the event's own place in the journal, and
-//! gives the same answer however often it is asked. Answers are remembered per integration and type:
-//! real traffic has few of those, and a directory change forgets them all.
+//! Asked with the directory as it stood at the event's own place in the journal, it gives the same
+//! answer however often it is asked. Answers are remembered per integration and type: real traffic has
+//! few of those, and a change of any subscription forgets them all.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct MatchTable {
 }
 
 impl MatchTable {
-    /// To be called with every directory change: what was compiled no longer holds.
+    /// To be called with every change of a subscription: what is remembered no longer holds.
     pub fn forget(&mut self) {
         self.remembered.clear();
     }

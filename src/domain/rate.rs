@@ -47,7 +47,8 @@ impl Window {
 
     /// Asks for `permits` (a batch asks for one per event).
     pub fn take(&mut self, quota: Quota, permits: u32, now_ms: u64) -> Decision {
-        if self.is_over(now_ms) {
+        // A clock that was set back must not make a window longer than it is.
+        if self.is_over(now_ms) || self.ends_at_ms > now_ms.saturating_add(quota.window_ms) {
             *self = Self {
                 ends_at_ms: now_ms.saturating_add(quota.window_ms),
                 used: 0,

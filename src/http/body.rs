@@ -1,5 +1,7 @@
 //! Reading a request's body: bounded in bytes and in time, never decompressed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -10,9 +12,12 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
+use crate::actors::queue::QueueError;
 
 /// The largest body of a management request.
 pub const MAX_MANAGE_BYTES: usize = 64 << 10;
+/// What bodies that arrive in pieces may hold together.
+const MAX_ARRIVING_BYTES: usize = 64 << 20;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -30,14 +35,30 @@ pub fn media_type(request: &HttpRequest) -> String {
     essence.trim().to_ascii_lowercase()
 }
 
-/// How long the body will be at most, before any of it is read.
-pub fn expected_bytes(request: &HttpRequest, limit_bytes: usize) -> Result<usize, ApiError> {
-    let stated = request.headers().get(CONTENT_LENGTH);
-    let stated = stated.and_then(|value| value.to_str().ok()?.parse().ok());
-    match stated {
-        Some(length) if length > limit_bytes => Err(ApiError::too_large("The body", limit_bytes)),
-        Some(length) => Ok(length),
-        None => Ok(limit_bytes),
+/// Bytes of bodies that have arrived in part, over all requests: what slow senders can hold.
+#[derive(Debug, Clone, Default)]
+pub struct Arriving(Arc<AtomicUsize>);
+
+/// The part of one body; given back when it is dropped.
+struct Part {
+    arriving: Arriving,
+    bytes: usize,
+}
+
+impl Part {
+    fn grow(&mut self, bytes: usize) -> Result<(), ApiError> {
+        self.bytes += bytes;
+        let total = self.arriving.0.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if total > MAX_ARRIVING_BYTES {
+            return Err(QueueError::Overloaded.into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.arriving.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -46,6 +67,7 @@ pub async fn read(
     request: &HttpRequest,
     payload: Payload,
     limit_bytes: usize,
+    arriving: &Arriving,
 ) -> Result<Bytes, ApiError> {
     let encoding = request.headers().get(CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -53,19 +75,32 @@ pub async fn read(
             "Send the body without Content-Encoding".to_owned(),
         ));
     }
-    expected_bytes(request, limit_bytes)?;
-    tokio::time::timeout(BODY_TIMEOUT, collect(payload, limit_bytes))
+    let stated = request.headers().get(CONTENT_LENGTH);
+    let stated = stated.and_then(|value| value.to_str().ok()?.parse().ok());
+    if stated.is_some_and(|length: usize| length > limit_bytes) {
+        return Err(ApiError::too_large("The body", limit_bytes));
+    }
+    let part = Part {
+        arriving: arriving.clone(),
+        bytes: 0,
+    };
+    tokio::time::timeout(BODY_TIMEOUT, collect(payload, limit_bytes, part))
         .await
         .map_err(|_| ApiError::BodyTimeout)?
 }
 
-async fn collect(mut payload: Payload, limit_bytes: usize) -> Result<Bytes, ApiError> {
+async fn collect(
+    mut payload: Payload,
+    limit_bytes: usize,
+    mut part: Part,
+) -> Result<Bytes, ApiError> {
     let cut_off = || ApiError::Malformed("The body was cut off".to_owned());
     // Most bodies arrive in one piece, which needs no copy.
     let Some(first) = payload.next().await else {
         return Ok(Bytes::new());
     };
     let first = first.map_err(|_| cut_off())?;
+    part.grow(first.len())?;
     if first.len() > limit_bytes {
         return Err(ApiError::too_large("The body", limit_bytes));
     }
@@ -76,6 +111,7 @@ async fn collect(mut payload: Payload, limit_bytes: usize) -> Result<Bytes, ApiE
     let mut next = Some(second);
     while let Some(piece) = next {
         let piece = piece.map_err(|_| cut_off())?;
+        part.grow(piece.len())?;
         if whole.len() + piece.len() > limit_bytes {
             return Err(ApiError::too_large("The body", limit_bytes));
         }
@@ -89,6 +125,7 @@ async fn collect(mut payload: Payload, limit_bytes: usize) -> Result<Bytes, ApiE
 pub async fn json<T: DeserializeOwned>(
     request: &HttpRequest,
     payload: Payload,
+    arriving: &Arriving,
 ) -> Result<T, ApiError> {
     let media_type = media_type(request);
     if !(media_type.is_empty() || media_type == "application/json") {
@@ -96,7 +133,7 @@ pub async fn json<T: DeserializeOwned>(
             "Content-Type must be application/json".to_owned(),
         ));
     }
-    let bytes = read(request, payload, MAX_MANAGE_BYTES).await?;
+    let bytes = read(request, payload, MAX_MANAGE_BYTES, arriving).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         if error.is_data() {
             ApiError::Invalid(error.to_string())

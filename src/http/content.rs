@@ -45,7 +45,13 @@ pub async fn one(request: &HttpRequest, relay: &Relay, payload: Payload) -> Resu
     let binary = (mode == Mode::Binary)
         .then(|| binary(request))
         .transpose()?;
-    let body = body::read(request, payload, relay.limits.max_body_bytes).await?;
+    let body = body::read(
+        request,
+        payload,
+        relay.limits.max_body_bytes,
+        &relay.arriving,
+    )
+    .await?;
     let (event_type, content) = match binary {
         Some((event, content_type)) => {
             let attributes = event.attributes;
@@ -91,7 +97,13 @@ pub async fn batch(
                 return Err(ApiError::MediaType(message.to_owned()));
             }
         };
-    let body = body::read(request, payload, relay.limits.max_batch_bytes).await?;
+    let body = body::read(
+        request,
+        payload,
+        relay.limits.max_batch_bytes,
+        &relay.arriving,
+    )
+    .await?;
     let events = events(&body, relay.limits.max_body_bytes)?;
     Ok((body, events))
 }

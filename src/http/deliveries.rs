@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 
 use super::gate::Caller;
-use super::page::{self, PageQuery};
+use super::page::PageQuery;
 use super::search::{self, Wanted};
 use super::{Answer, Relay, blocking, body, time};
 use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
@@ -175,9 +175,10 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
     let subscription = query.subscription_id.as_deref().map(str::parse).transpose();
     let subscription =
         subscription.map_err(|error| ApiError::Invalid(format!("subscription_id: {error}")))?;
+    let account = who.account();
     let wanted = Wanted::parse(
         who,
-        query.event_type.as_deref(),
+        ("event_type", query.event_type.as_deref()),
         None,
         query.since.as_deref(),
         query.until.as_deref(),
@@ -188,14 +189,16 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
         wanted,
         status: query.status,
         subscription,
-        before: page.cursor()?.map(Mark::read),
+        before: page.cursor(&relay.cursors, account)?.map(Mark::read),
         limit: page.limit()?,
     };
     let (deliveries, next) = match query.status {
         Some(Status::Pending | Status::Retrying | Status::Dead) => search.open().await?,
         _ => search.all().await?,
     };
-    let next_cursor = next.map(Mark::write);
+    let next_cursor = next
+        .map(|mark| relay.cursors.seal(account, &mark.write()))
+        .transpose()?;
     Ok(HttpResponse::Ok().json(Deliveries {
         deliveries,
         next_cursor,
@@ -222,10 +225,10 @@ impl Mark {
         }
     }
 
-    fn write(self) -> String {
+    fn write(self) -> [u64; 4] {
         let Place { position, index } = self.place;
         let (subscription, generation) = (self.subscription.to_bits(), u64::from(self.generation));
-        page::cursor(&[position, u64::from(index), subscription, generation])
+        [position, u64::from(index), subscription, generation]
     }
 
     fn at(place: Place, id: &DeliveryId) -> Self {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::deliveries::{self, DeliveryView};
 use super::error::ApiError;
 use super::gate::Caller;
-use super::page::{self, PageQuery};
+use super::page::PageQuery;
 use super::search::{self, Wanted};
 use super::{Answer, Relay, blocking, body, time};
 use crate::domain::event::{EventMeta, Place};
@@ -101,16 +101,17 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
         since,
         until,
     } = body::query(&request)?;
+    let account = who.account();
     let wanted = Wanted::parse(
         who,
-        r#type.as_deref(),
+        ("type", r#type.as_deref()),
         integration_id.as_deref(),
         since.as_deref(),
         until.as_deref(),
     )?;
     let page = PageQuery::new(limit, cursor);
     let limit = page.limit()?;
-    let before = page.cursor()?.map(place_of);
+    let before = page.cursor(&relay.cursors, account)?.map(place_of);
     let log = Arc::clone(&relay.log);
     let found = blocking(move || search::newest(&log, &wanted, before, limit)).await?;
     let events = found
@@ -118,9 +119,12 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
         .iter()
         .map(|(_, event)| EventView::of(&event.meta))
         .collect();
-    let next_cursor = found
+    let end = found
         .next
-        .map(|place| page::cursor(&[place.position, u64::from(place.index)]));
+        .map(|place| [place.position, u64::from(place.index)]);
+    let next_cursor = end
+        .map(|end| relay.cursors.seal(account, &end))
+        .transpose()?;
     Ok(HttpResponse::Ok().json(Events {
         events,
         next_cursor,

@@ -48,7 +48,8 @@ fn local_operator(request: &HttpRequest, relay: &Relay) -> Option<Principal> {
     Some(Principal::LocalOperator(first.id))
 }
 
-/// Counts a request of this many permits. The local operator is outside the windows.
+/// Counts a request of this many permits; with none, it only asks whether there are any left. The local
+/// operator is outside the windows.
 pub fn count(
     relay: &Relay,
     who: &Principal,
@@ -60,7 +61,7 @@ pub fn count(
     };
     let decision = relay.rate_limit.take(key.id, key.quota, class, permits);
     let refused = decision
-        .filter(|decision| !decision.allowed)
+        .filter(|decision| !decision.allowed || (permits == 0 && decision.remaining == 0))
         .map(|decision| ApiError::RateLimited {
             retry_after_seconds: seconds_until(decision.reset_at_ms).max(1),
         });

@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::Relay;
 
+/// Why a relay that has just started is not ready.
+pub const RECOVERING: &str = "the store is being recovered";
+
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
@@ -18,6 +21,15 @@ pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(Health {
         status: "live",
         reason: None,
+    })
+}
+
+/// 503 as long as the store is being recovered.
+pub async fn recovering() -> HttpResponse {
+    let reason = Some(RECOVERING.to_owned());
+    HttpResponse::ServiceUnavailable().json(Health {
+        status: "unavailable",
+        reason,
     })
 }
 

@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::error::{ApiError, Dialect};
-use super::{Relay, blocking, body, content, gate};
+use super::{Relay, blocking, content, gate};
 use crate::actors::auth::Principal;
 use crate::actors::queue::{Accepted, Incoming};
 use crate::actors::rate_limit::Class;
@@ -90,18 +90,10 @@ async fn take(
         *decision = window;
         counted
     };
-    if shape == Shape::One {
-        count(1)?;
-    }
+    // A batch is counted when its events are; before that it needs one permit to be worth reading.
+    count(u32::from(shape == Shape::One))?;
     let integration = enter(relay, &who, door)?;
     let key = idempotency_key(request)?;
-    let limit_bytes = match shape {
-        Shape::One => relay.limits.max_body_bytes,
-        Shape::Batch => relay.limits.max_batch_bytes,
-    };
-    let permit = relay
-        .queue
-        .admit(body::expected_bytes(request, limit_bytes)?)?;
     let (body, events) = match shape {
         Shape::One => content::one(request, relay, payload).await?,
         Shape::Batch => content::batch(request, relay, payload).await?,
@@ -109,6 +101,7 @@ async fn take(
     if shape == Shape::Batch {
         count(u32::try_from(events.len()).unwrap_or(u32::MAX))?;
     }
+    let permit = relay.queue.admit(body.len())?;
     let scope = |key: String| {
         (
             idempotency::scope(integration.account, integration.id, &key),

@@ -64,7 +64,7 @@ pub async fn create(
     payload: Payload,
 ) -> Answer {
     let who = caller.with(Permission::IntegrationsWrite)?;
-    let create: Create = body::json(&request, payload).await?;
+    let create: Create = body::json(&request, payload, &relay.arriving).await?;
     let sender = Permissions::of(&[Permission::EventsWrite]);
     if who.bound_to().is_some() || !who.permissions().include(sender) {
         return Err(ApiError::Forbidden.into());
@@ -92,7 +92,7 @@ pub async fn create(
         last_used_at_ms: None,
     });
     let (new, new_key) = (Arc::clone(&integration), Arc::clone(&record));
-    let made = relay.directory.change(move |directory| {
+    let made = relay.change(who, move |directory, _| {
         owned::admit(directory, new.as_ref(), None)?;
         owned::admit(directory, new_key.as_ref(), None)?;
         Ok((
@@ -100,7 +100,7 @@ pub async fn create(
             (),
         ))
     });
-    made.await.map_err(ApiError::from)?;
+    made.await?;
     Ok(HttpResponse::Created().json(NewIntegration {
         view: IntegrationView::of(&integration),
         api_key: NewKey::of(&record, &key),
@@ -139,8 +139,8 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
 /// Deletes an integration and the keys bound to it, unless it still has subscriptions.
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::IntegrationsWrite)?;
-    let deleted = relay.directory.change(move |directory| {
-        let integration: Arc<Integration> = owned::find(directory, &who, &id)?;
+    let deleted = relay.change(who, move |directory, who| {
+        let integration: Arc<Integration> = owned::find(directory, who, &id)?;
         if directory
             .subscriptions()
             .any(|it| it.integration == Some(integration.id))
@@ -150,6 +150,6 @@ pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Ans
         }
         Ok((vec![Change::DeleteIntegration(integration.id)], ()))
     });
-    deleted.await.map_err(ApiError::from)?;
+    deleted.await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -110,18 +110,16 @@ pub async fn create(
     payload: Payload,
 ) -> Answer {
     let who = caller.with(Permission::KeysWrite)?;
-    let create: Create = body::json(&request, payload).await?;
+    let create: Create = body::json(&request, payload, &relay.arriving).await?;
     let (record, key) = plan(&who, create)?;
     let record = Arc::new(record);
     let new = Arc::clone(&record);
     relay
-        .directory
-        .change(move |directory| {
+        .change(who, move |directory, _| {
             owned::admit(directory, new.as_ref(), new.integration)?;
             Ok((vec![Change::PutKey(new)], ()))
         })
-        .await
-        .map_err(ApiError::from)?;
+        .await?;
     Ok(HttpResponse::Created().json(NewKey::of(&record, &key)))
 }
 
@@ -146,6 +144,13 @@ fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), Ap
     if !who.permissions().include(permissions) || !who.reaches(wanted) {
         return Err(ApiError::Forbidden);
     }
+    // What bounds the maker bounds what he makes: it ends no later, and keeps his limit unless another
+    // is asked for.
+    let inherited = match who {
+        Principal::Key(maker) => (maker.expires_at_ms, maker.quota),
+        Principal::LocalOperator(_) => (None, None),
+    };
+    let expires_at_ms = create.expires_at.as_deref().map(expiry).transpose()?;
     let environment = create.environment.unwrap_or(Environment::Live);
     let key = api_key::generate(environment, getrandom::fill)?;
     let record = KeyRecord {
@@ -156,12 +161,16 @@ fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), Ap
         permissions,
         integration: wanted,
         environment,
-        quota: create.rate_limit.map(quota).transpose()?,
+        quota: create.rate_limit.map(quota).transpose()?.or(inherited.1),
         created_at_ms: now_ms(),
-        expires_at_ms: create.expires_at.as_deref().map(expiry).transpose()?,
+        expires_at_ms: earlier(expires_at_ms, inherited.0),
         last_used_at_ms: None,
     };
     Ok((record, key))
+}
+
+fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(other).min()
 }
 
 /// A name that people can read.
@@ -219,10 +228,10 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
 /// Deletes a key. A request that begins after the answer is refused.
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::KeysWrite)?;
-    let deleted = relay.directory.change(move |directory| {
-        let key: Arc<KeyRecord> = owned::find(directory, &who, &id)?;
+    let deleted = relay.change(who, move |directory, who| {
+        let key: Arc<KeyRecord> = owned::find(directory, who, &id)?;
         Ok((vec![Change::DeleteKey(key.id)], ()))
     });
-    deleted.await.map_err(ApiError::from)?;
+    deleted.await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod body;
 pub mod content;
+pub mod cursor;
 pub mod deliveries;
 pub mod error;
 pub mod events;
@@ -25,13 +26,16 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, ResponseError};
 
+use self::cursor::Cursors;
 use self::error::{ApiError, Dialect};
-use crate::actors::auth::AuthHandle;
+use crate::actors::auth::{AuthError, AuthHandle, Principal};
 use crate::actors::directory::DirectoryHandle;
 use crate::actors::dispatch::DispatchHandle;
 use crate::actors::health::Health;
+use crate::actors::now_ms;
 use crate::actors::queue::QueueHandle;
 use crate::actors::rate_limit::RateLimitHandle;
+use crate::domain::directory::{Change, Directory};
 use crate::outbound::Guard;
 use crate::store::error::StoreError;
 use crate::store::log::Log;
@@ -55,8 +59,37 @@ pub struct Relay {
     pub guard: Arc<Guard>,
     /// Says whether the relay can work.
     pub health: Health,
+    /// Counts what bodies hold while they arrive.
+    pub arriving: body::Arriving,
+    /// Seals where pages end.
+    pub cursors: Cursors,
     /// How large a request may be.
     pub limits: Limits,
+}
+
+impl Relay {
+    /// Has the directory changed for a caller, who must still be who he was when he was recognised: a
+    /// key that was deleted while its request was on the way changes nothing.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        who: Principal,
+        decide: impl FnOnce(&Directory, &Principal) -> Result<(Vec<Change>, T), ApiError>
+        + Send
+        + 'static,
+    ) -> Result<T, ApiError> {
+        let decided = self.directory.change(move |directory| {
+            if let Principal::Key(key) = &who {
+                let known = directory
+                    .key(key.id)
+                    .is_some_and(|known| known.hash == key.hash);
+                if !known || key.expires_at_ms.is_some_and(|end| end <= now_ms()) {
+                    return Err(ApiError::Auth(AuthError::Invalid));
+                }
+            }
+            decide(directory, &who)
+        });
+        Ok(decided.await?)
+    }
 }
 
 /// How large a request may be.

@@ -37,7 +37,7 @@ pub trait Owned: Sized {
     /// The integration it belongs to, if it is one's alone.
     fn integration(&self) -> Option<IntegrationId>;
     /// When it was made, and its id as a number: the order of lists.
-    fn made(&self) -> (u64, u64);
+    fn made(&self) -> [u64; 2];
 }
 
 macro_rules! owned {
@@ -71,8 +71,8 @@ macro_rules! owned {
                 integration(self)
             }
 
-            fn made(&self) -> (u64, u64) {
-                (self.created_at_ms, self.id.to_bits())
+            fn made(&self) -> [u64; 2] {
+                [self.created_at_ms, self.id.to_bits()]
             }
         }
     };
@@ -129,7 +129,13 @@ pub fn list<T: Owned>(
             .cloned()
             .collect()
     };
-    page::cut(all, query, |record| record.made())
+    let account = who.account();
+    let after = query.cursor(&relay.cursors, account)?;
+    let (records, end) = page::cut(all, query.limit()?, after, |record| record.made());
+    let next = end
+        .map(|end| relay.cursors.seal(account, &end))
+        .transpose()?;
+    Ok((records, next))
 }
 
 /// Whether a new record may join the directory: its id is free, its account has room for it, and the

@@ -61,6 +61,20 @@ pub fn configure(app: &mut ServiceConfig) {
     app.default_service(web::to(not_found));
 }
 
+/// What is answered while the store is being recovered: that the relay lives, and that it is not ready.
+pub fn recovering(app: &mut ServiceConfig) {
+    app.route("/health/live", web::get().to(health::live));
+    app.route("/health/ready", web::get().to(health::recovering));
+    app.default_service(web::to(async |request: HttpRequest| {
+        let reason = health::RECOVERING.to_owned();
+        let error = ApiError::Unavailable {
+            reason,
+            retry_after_seconds: 1,
+        };
+        error.response(dialect(&request))
+    }));
+}
+
 /// A path; a method that it does not have is answered in the dialect of its prefix.
 fn at(path: &str) -> actix_web::Resource {
     web::resource(path).default_service(web::to(method_not_allowed))

@@ -34,7 +34,7 @@ impl Wanted {
     /// Reads the parameters that lists of events and deliveries share.
     pub fn parse(
         who: Principal,
-        event_type: Option<&str>,
+        (type_name, event_type): (&str, Option<&str>),
         integration_id: Option<&str>,
         since: Option<&str>,
         until: Option<&str>,
@@ -51,7 +51,8 @@ impl Wanted {
         let integration = integration_id.map(str::parse).transpose();
         Ok(Self {
             who,
-            event_type: pattern.map_err(|error| ApiError::Invalid(format!("type: {error}")))?,
+            event_type: pattern
+                .map_err(|error| ApiError::Invalid(format!("{type_name}: {error}")))?,
             integration: integration
                 .map_err(|error| ApiError::Invalid(format!("integration_id: {error}")))?,
             since_ms: moment("since", since, 0)?,
@@ -138,7 +139,7 @@ pub async fn find(relay: &Relay, who: Principal, id: EventId) -> Result<(Place, 
     let near = relay.dispatch.near(id).await?.ok_or_else(missing)?;
     let log = Arc::clone(&relay.log);
     let found = blocking(move || search(&log, near, id)).await?;
-    let everything = Wanted::parse(who, None, None, None, None)?;
+    let everything = Wanted::parse(who, ("type", None), None, None, None)?;
     found
         .filter(|(_, event)| everything.holds(&event.meta))
         .ok_or_else(missing)

@@ -97,17 +97,15 @@ pub async fn create(
     payload: Payload,
 ) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
-    let create: Create = body::json(&request, payload).await?;
+    let create: Create = body::json(&request, payload, &relay.arriving).await?;
     let subscription = Arc::new(plan(&who, &relay.guard, create)?);
     let new = Arc::clone(&subscription);
     relay
-        .directory
-        .change(move |directory| {
+        .change(who, move |directory, _| {
             owned::admit(directory, new.as_ref(), new.integration)?;
             Ok((vec![Change::PutSubscription(new)], ()))
         })
-        .await
-        .map_err(ApiError::from)?;
+        .await?;
     Ok(HttpResponse::Created().json(NewSubscription {
         view: SubscriptionView::of(&subscription),
         secret: subscription.secret.reveal(),
@@ -219,11 +217,11 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
 /// Deletes a subscription and cancels what is open for it. No attempt starts after the answer.
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
-    let deleted = relay.directory.change(move |directory| {
-        let subscription: Arc<Subscription> = owned::find(directory, &who, &id)?;
+    let deleted = relay.change(who, move |directory, who| {
+        let subscription: Arc<Subscription> = owned::find(directory, who, &id)?;
         Ok((vec![Change::DeleteSubscription(subscription.id)], ()))
     });
-    deleted.await.map_err(ApiError::from)?;
+    deleted.await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -247,14 +245,14 @@ async fn set_status(
     status: SubscriptionStatus,
 ) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
-    let changed = relay.directory.change(move |directory| {
-        let subscription: Arc<Subscription> = owned::find(directory, &who, &id)?;
+    let changed = relay.change(who, move |directory, who| {
+        let subscription: Arc<Subscription> = owned::find(directory, who, &id)?;
         let changed = Arc::new(Subscription {
             status,
             ..Subscription::clone(&subscription)
         });
         Ok((vec![Change::PutSubscription(Arc::clone(&changed))], changed))
     });
-    let subscription = changed.await.map_err(ApiError::from)?;
+    let subscription = changed.await?;
     Ok(HttpResponse::Ok().json(SubscriptionView::of(&subscription)))
 }

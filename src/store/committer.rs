@@ -29,13 +29,8 @@ pub struct Commit {
     pub attempts: Vec<Attempt>,
     /// Accepted events, in the order of their ids.
     pub events: Vec<Event>,
-}
-
-impl Commit {
-    /// Nothing to write: it only asks whether there is room again.
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.attempts.is_empty() && self.events.is_empty()
-    }
+    /// Whether to look if a full disk has room again.
+    pub look_for_space: bool,
 }
 
 /// A commit that is on disk.
@@ -98,8 +93,8 @@ struct Work {
 
 impl Work {
     fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
-        let retry = commit.is_empty();
-        let events_at = if retry { None } else { self.write(commit)? };
+        let retry = commit.look_for_space;
+        let events_at = self.write(commit)?;
         let refusal = self
             .writer
             .look_ahead(retry)
@@ -115,7 +110,11 @@ impl Work {
             changes,
             attempts,
             events,
+            ..
         } = commit;
+        if changes.is_empty() && attempts.is_empty() && events.is_empty() {
+            return Ok(None);
+        }
         let mut records = Vec::with_capacity(3);
         if !changes.is_empty() {
             records.push(Entry::encode_directory(&changes)?);

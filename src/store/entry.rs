@@ -18,6 +18,9 @@ const SETTLED: u8 = 2;
 const DIRECTORY: u8 = 3;
 const SNAPSHOT: u8 = 4;
 
+/// What a record may claim to hold: no length is believed beyond it.
+const MAX_DECODED_BYTES: usize = 64 << 20;
+
 /// How many directory entries go into one record of a snapshot.
 const SNAPSHOT_CHUNK: usize = 1024;
 
@@ -131,7 +134,8 @@ pub(super) fn decode<T: DeserializeOwned>(
     what: &'static str,
     bytes: &[u8],
 ) -> Result<T, StoreError> {
-    bincode::serde::decode_from_slice(bytes, bincode::config::standard())
+    let config = bincode::config::standard().with_limit::<MAX_DECODED_BYTES>();
+    bincode::serde::decode_from_slice(bytes, config)
         .map(|(value, _)| value)
         .map_err(|source| StoreError::Decode { what, source })
 }

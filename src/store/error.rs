@@ -107,6 +107,15 @@ impl StoreError {
         }
     }
 
+    /// Whether the state store holds something else than was written to it. The journal can rebuild it.
+    pub fn is_damaged_state(&self) -> bool {
+        match self {
+            Self::State(error) => !matches!(error, sled::Error::Io(_)),
+            Self::Decode { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether nothing was written and the store goes on: the only error that is not final.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::NoSpace { .. })

@@ -29,7 +29,7 @@ use rustix::fs::{FlockOperation, flock};
 use self::committer::Committer;
 use self::error::StoreError;
 use self::journal::record::NO_PREVIOUS;
-use self::journal::{Layout, Reader, Writer, recovery, segment};
+use self::journal::{Layout, Reader, Tail, Writer, recovery, segment};
 use self::ledger::Ledger;
 use self::log::Log;
 use self::state::State;
@@ -113,51 +113,93 @@ pub fn open(options: &Options) -> Result<Store, StoreError> {
         segment::sync_dir(&options.dir)?;
     }
 
-    let reader = Reader::new(layout.clone());
-    let checkpoint = load_checkpoint(&state_dir, layout.store_id, options);
-    let applied = checkpoint.as_ref().map(|(_, ledger)| ledger.applied());
-    let empty = || StoreError::Foreign {
+    let recovered = recover(&layout, &state_dir, options)?;
+    let directory = recovered.ledger.directory().clone();
+    let writer = Writer::resume(layout, recovered.tail)?;
+    Ok(Store {
+        committer: Committer::start(writer, Arc::clone(&recovered.log), directory)?,
+        checkpointer: Checkpointer::start(Arc::clone(&recovered.state))?,
+        log: recovered.log,
+        state: recovered.state,
+        ledger: recovered.ledger,
+        report: Report {
+            is_new: known_id.is_none(),
+            state_rebuilt: known_id.is_some() && recovered.rebuilt,
+            records_replayed: recovered.records_replayed,
+        },
+        lock,
+    })
+}
+
+struct Recovered {
+    log: Arc<Log>,
+    state: Arc<State>,
+    ledger: Ledger,
+    tail: Tail,
+    records_replayed: u64,
+    rebuilt: bool,
+}
+
+/// Goes on from the last checkpoint. Where there is none that can be used, whatever the reason,
+/// everything is rebuilt from the journal.
+fn recover(layout: &Layout, state_dir: &Path, options: &Options) -> Result<Recovered, StoreError> {
+    if let Some((state, ledger)) = load_checkpoint(state_dir, layout.store_id, options) {
+        let position = ledger.applied().position;
+        let tail = find_tail(layout, Some(position))?;
+        // A checkpoint that is ahead of the journal's synced end tells of what did not happen.
+        let end = Place {
+            position: tail.position,
+            index: 0,
+        };
+        if first_position(layout)? <= position && ledger.applied() <= end {
+            match replay_all(layout, state, ledger, tail, false) {
+                Err(error) if error.is_damaged_state() => unusable(&error),
+                replayed => return replayed,
+            }
+        } else {
+            unusable(&"it is ahead of the journal");
+        }
+    }
+    // Everything is to be read again, so everything has to be whole.
+    let tail = find_tail(layout, None)?;
+    let start = first_position(layout)?;
+    let (state, ledger) = blank_state(state_dir, layout.store_id, start, options)?;
+    replay_all(layout, state, ledger, tail, true)
+}
+
+fn unusable(reason: &dyn std::fmt::Display) {
+    ::log::warn!("the state cannot be used and is rebuilt from the journal: {reason}");
+}
+
+fn find_tail(layout: &Layout, from: Option<u64>) -> Result<Tail, StoreError> {
+    recovery::recover(&Reader::new(layout.clone()), from)?.ok_or_else(|| StoreError::Foreign {
         path: layout.dir.clone(),
         what: "it holds no journal segment",
-    };
-    let from = applied.map(|applied| applied.position);
-    let mut tail = recovery::recover(&reader, from)?.ok_or_else(empty)?;
-    let start = layout.first_position(layout.list()?.first().copied().unwrap_or(0));
-    // A checkpoint that is ahead of the journal's synced end tells of things that did not happen.
-    let end = Place {
-        position: tail.position,
-        index: 0,
-    };
-    let held = applied.filter(|applied| start <= applied.position && *applied <= end);
-    if applied.is_some() && held.is_none() {
-        // Everything is to be read again, so everything has to be whole.
-        tail = recovery::recover(&reader, None)?.ok_or_else(empty)?;
-    }
-    let (state, mut ledger) = match (checkpoint, held) {
-        (Some(checkpoint), Some(_)) => checkpoint,
-        (discarded, _) => {
-            drop(discarded);
-            blank_state(&state_dir, layout.store_id, start, options)?
-        }
-    };
+    })
+}
 
+fn first_position(layout: &Layout) -> Result<u64, StoreError> {
+    Ok(layout.first_position(layout.list()?.first().copied().unwrap_or(0)))
+}
+
+fn replay_all(
+    layout: &Layout,
+    state: Arc<State>,
+    mut ledger: Ledger,
+    tail: Tail,
+    rebuilt: bool,
+) -> Result<Recovered, StoreError> {
     let last = (tail.last_position != NO_PREVIOUS).then_some(tail.last_position);
-    let log = Arc::new(Log::new(reader, tail.position, last)?);
+    // A reader of its own: finding the tail may have removed files that its reader still holds open.
+    let log = Arc::new(Log::new(Reader::new(layout.clone()), tail.position, last)?);
     let records_replayed = replay(&log, &mut ledger, &state)?;
-    let writer = Writer::resume(layout, tail)?;
-    let directory = ledger.directory().clone();
-    Ok(Store {
-        committer: Committer::start(writer, Arc::clone(&log), directory)?,
-        checkpointer: Checkpointer::start(Arc::clone(&state))?,
+    Ok(Recovered {
         log,
         state,
         ledger,
-        report: Report {
-            is_new: known_id.is_none(),
-            state_rebuilt: known_id.is_some() && held.is_none(),
-            records_replayed,
-        },
-        lock,
+        tail,
+        records_replayed,
+        rebuilt,
     })
 }
 
@@ -171,13 +213,17 @@ fn load_checkpoint(
     if !dir.exists() {
         return None;
     }
+    if State::is_condemned(dir) {
+        unusable(&"it was found damaged while it was in use");
+        return None;
+    }
     let load = || {
         let state = Arc::new(State::open(dir, options.cache_bytes)?);
         let ledger = Ledger::load(&state, store_id, options.first_wait_ms)?;
         Ok::<_, StoreError>(ledger.map(|ledger| (state, ledger)))
     };
     load().unwrap_or_else(|error| {
-        ::log::warn!("the state cannot be used and is rebuilt from the journal: {error}");
+        unusable(&error);
         None
     })
 }
@@ -191,7 +237,9 @@ fn blank_state(
     if dir.exists() {
         std::fs::remove_dir_all(dir).map_err(StoreError::io("remove", dir))?;
     }
+    make_dir(dir)?;
     let state = Arc::new(State::open(dir, options.cache_bytes)?);
+    state.pardon()?;
     let ledger = Ledger::blank(Arc::clone(&state), store_id, start, options.first_wait_ms);
     Ok((state, ledger))
 }

@@ -29,7 +29,7 @@ pub use self::handle::{DispatchError, DispatchHandle};
 pub use self::lanes::Home;
 use self::lanes::Lanes;
 use super::delivery::Shared;
-use super::health::Health;
+use super::health::{Health, Vital};
 use super::now_ms;
 use crate::store::error::StoreError;
 use crate::store::ledger::{Effect, Ledger};
@@ -78,6 +78,7 @@ pub struct Dispatch {
     state: Arc<State>,
     checkpointer: Checkpointer,
     health: Health,
+    _vital: Vital,
     /// The timer of the next retry, and when it rings.
     armed: Option<(u64, SpawnHandle)>,
     going_on: bool,
@@ -95,6 +96,7 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
             lanes: Lanes::new(parts.homes, parts.shared),
             state: parts.state,
             checkpointer: parts.checkpointer,
+            _vital: parts.health.vital("dispatch actor"),
             health: parts.health,
             armed: None,
             going_on: false,
@@ -276,7 +278,12 @@ impl Dispatch {
     /// Nothing can be dispatched from a store that cannot be read: the first error ends the process.
     fn or_fail<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Option<T> {
         work(self)
-            .map_err(|error| self.health.fail(error.to_string()))
+            .map_err(|error| {
+                if error.is_damaged_state() {
+                    self.state.condemn();
+                }
+                self.health.fail(error.to_string());
+            })
             .ok()
     }
 }

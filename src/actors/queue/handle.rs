@@ -111,8 +111,7 @@ impl QueueHandle {
         }
     }
 
-    /// A place in the queue for a request whose body has at most so many bytes. Asked for before the
-    /// body is read, so that a refusal costs nothing.
+    /// A place in the queue for a request of so many bytes.
     pub fn admit(&self, bytes: usize) -> Result<Permit, QueueError> {
         let requests = self.waiting.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let waiting_bytes = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -148,11 +147,6 @@ impl QueueHandle {
     pub fn settle(&self, attempt: Attempt, permit: OwnedSemaphorePermit) {
         // Refused only when the relay is stopping; the attempt is repeated after the restart.
         let _ = self.send(Settle { attempt, permit });
-    }
-
-    /// How many requests wait for a commit.
-    pub fn waiting(&self) -> usize {
-        self.waiting.requests.load(Ordering::Relaxed)
     }
 
     fn send<M>(&self, message: M) -> Result<(), QueueError>

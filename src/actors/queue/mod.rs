@@ -29,7 +29,7 @@ use self::event_ids::EventIds;
 use self::handle::{Accept, ChangeDirectory, Settle};
 pub use self::handle::{Accepted, Incoming, Limits, Permit, QueueError, QueueHandle};
 use self::keys::{Claim, Keys};
-use super::health::Health;
+use super::health::{Health, Vital};
 use super::now_ms;
 use crate::domain::event::Place;
 use crate::domain::ids::EventId;
@@ -56,6 +56,7 @@ pub struct Queue {
     keys: Keys,
     ids: EventIds,
     health: Health,
+    _vital: Vital,
     /// Filled from the back, committed from the front.
     batches: VecDeque<Batch>,
     riders: Riders,
@@ -63,6 +64,8 @@ pub struct Queue {
     lingering: bool,
     /// The disk has no room: events are refused, what was accepted before goes on.
     refusing: bool,
+    /// The next commit looks whether there is room again.
+    look_for_space: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +96,14 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts, limits: Limits) -> QueueHand
             committer: parts.committer,
             keys: Keys::new(parts.state),
             ids: EventIds::after(parts.last_event),
+            _vital: parts.health.vital("queue actor"),
             health: parts.health,
             batches: VecDeque::new(),
             riders: Riders::default(),
             stage: Stage::Idle,
             lingering: false,
             refusing: false,
+            look_for_space: true,
         }
     });
     QueueHandle::new(addr, limits)
@@ -111,7 +116,8 @@ impl Actor for Queue {
         // A start on a full disk is a start: it says so, and goes on with what is there.
         self.commit(ctx);
         ctx.run_interval(LOOK_FOR_SPACE_EVERY, |queue, ctx| {
-            if queue.refusing && queue.stage == Stage::Idle {
+            queue.look_for_space |= queue.refusing;
+            if queue.look_for_space && queue.stage == Stage::Idle {
                 queue.commit(ctx);
             }
         });
@@ -234,6 +240,7 @@ impl Queue {
             changes: riders.changes.clone(),
             attempts: riders.attempts.clone(),
             events: std::mem::take(&mut batch.events),
+            look_for_space: std::mem::take(&mut self.look_for_space),
         };
         self.stage = Stage::Committing;
         let done = tokio::time::timeout(COMMIT_TIMEOUT, self.committer.submit(commit));

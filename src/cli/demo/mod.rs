@@ -8,6 +8,8 @@
 mod receiver;
 mod screen;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -208,7 +210,9 @@ impl TemporaryStore {
     fn create() -> Result<Self, CliError> {
         let name = format!("postrider-demo-{:016x}", getrandom::u64()?);
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path)
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
             .map_err(CliError::io(format!("cannot create {}", path.display())))?;
         Ok(Self { path })
     }

@@ -118,6 +118,14 @@ impl Writer {
             .iter()
             .map(|record| framed_bytes(record.payload.len()))
             .sum();
+        // A head that would leave too little room is left out: whoever rebuilds from here needs the
+        // segments before this one.
+        let fits = ((head_bytes * 2) as u64) < self.layout.segment_bytes;
+        let (head, head_bytes) = if fits {
+            (head, head_bytes)
+        } else {
+            (&[][..], 0)
+        };
         let whole = SEGMENT_HEADER_BYTES + head_bytes + bytes;
         if whole as u64 >= self.layout.segment_bytes {
             return Err(StoreError::TooLarge { bytes: whole });

@@ -310,7 +310,12 @@ impl Ledger {
         let keys_before = matches!(change, Change::DeleteIntegration(_))
             .then(|| self.directory.keys().map(|key| key.id).collect::<Vec<_>>());
         self.directory.apply(change);
-        self.table.forget();
+        if matches!(
+            change,
+            Change::PutSubscription(_) | Change::DeleteSubscription(_)
+        ) {
+            self.table.forget();
+        }
         match change {
             Change::PutAccount(it) => self.put_record(b'A', it.id.to_bits(), change)?,
             Change::PutIntegration(it) => self.put_record(b'I', it.id.to_bits(), change)?,

@@ -15,6 +15,7 @@ pub mod overlay;
 pub mod rows;
 
 use std::fs::File;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,17 +48,11 @@ impl State {
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None);
-        // sled panics on some kinds of damage; to us that is one more error.
-        let opened = catch_unwind(AssertUnwindSafe(|| {
+        let (db, tree) = guarded(|| {
             let db = config.open()?;
             let tree = db.open_tree(TREE)?;
             db.flush()?;
-            Ok::<_, sled::Error>((db, tree))
-        }));
-        let (db, tree) = opened.unwrap_or_else(|_| {
-            Err(sled::Error::ReportableBug(
-                "it panicked while it was being opened".to_owned(),
-            ))
+            Ok((db, tree))
         })?;
         let path = dir.join("db");
         let file = File::options()
@@ -77,18 +72,17 @@ impl State {
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        Ok(self.tree.get(key)?)
+        Ok(guarded(|| self.tree.get(key))?)
     }
 
     /// The pairs whose keys lie in a range, in order.
-    pub fn range(&self, range: std::ops::Range<Vec<u8>>) -> sled::Iter {
-        self.tree.range(range)
+    pub fn range(&self, range: Range<Vec<u8>>) -> Rows {
+        Rows(self.tree.range(range))
     }
 
     /// Applies a batch and returns once it is synced. An error is final.
     pub fn commit(&self, batch: sled::Batch) -> Result<(), StoreError> {
-        self.tree.apply_batch(batch)?;
-        self.db.flush()?;
+        guarded(|| self.tree.apply_batch(batch).and_then(|()| self.db.flush()))?;
         let blobs = self.dir.join("blobs");
         if std::fs::read_dir(&blobs).is_ok_and(|mut files| files.next().is_some()) {
             sync_tree(&blobs)?;
@@ -108,10 +102,63 @@ impl State {
         self.saved_to.store(position, Ordering::Release);
     }
 
-    /// What the store takes on disk.
-    pub fn size_on_disk(&self) -> u64 {
-        self.db.size_on_disk().unwrap_or(0)
+    /// Notes that what is on disk is damaged, so that the next start rebuilds it instead of failing in
+    /// the same way. Best effort: without the note, the next start finds out again.
+    pub fn condemn(&self) {
+        let note = note_of(&self.dir);
+        let noted = File::create(&note).and_then(|file| file.sync_all());
+        if let Err(error) = noted {
+            log::warn!(
+                "cannot note that {} is damaged: {error}",
+                self.dir.display()
+            );
+        }
     }
+
+    /// Whether a process before this one found the store at this place damaged.
+    pub fn is_condemned(dir: &Path) -> bool {
+        note_of(dir).exists()
+    }
+
+    /// Removes that note: this store was made anew.
+    pub fn pardon(&self) -> Result<(), StoreError> {
+        let note = note_of(&self.dir);
+        if note.exists() {
+            std::fs::remove_file(&note).map_err(StoreError::io("remove", &note))?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a range, read as they are asked for.
+pub struct Rows(sled::Iter);
+
+impl Iterator for Rows {
+    type Item = Result<(sled::IVec, sled::IVec), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        guarded(|| self.0.next().transpose())
+            .map_err(StoreError::from)
+            .transpose()
+    }
+}
+
+impl DoubleEndedIterator for Rows {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        guarded(|| self.0.next_back().transpose())
+            .map_err(StoreError::from)
+            .transpose()
+    }
+}
+
+/// sled panics on some kinds of damage; to us that is one more error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, sled::Error> {
+    let panicked = |_| Err(sled::Error::ReportableBug("it panicked".to_owned()));
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
+}
+
+fn note_of(dir: &Path) -> PathBuf {
+    dir.with_extension("damaged")
 }
 
 /// sled's reader takes a half-written snapshot for a whole one.

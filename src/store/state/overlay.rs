@@ -142,10 +142,7 @@ impl Overlay {
             .flat_map(|frozen| frozen.range(range.clone()));
         let frozen = frozen.map(|(key, value)| Ok((key.clone(), value.clone())));
         let stored = self.state.range(range.clone());
-        let stored = stored.map(|row| {
-            row.map(|(key, value)| (key.to_vec(), Some(value.to_vec())))
-                .map_err(StoreError::from)
-        });
+        let stored = stored.map(|row| row.map(|(key, value)| (key.to_vec(), Some(value.to_vec()))));
         match direction {
             Direction::Forward => merge(
                 [&mut { active }, &mut { frozen }, &mut { stored }],

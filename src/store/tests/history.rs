@@ -117,6 +117,7 @@ impl History {
             changes: self.some_changes(),
             attempts: Vec::new(),
             events: self.some_events(),
+            look_for_space: false,
         };
         let attempts = self.some_attempts();
         for attempt in &attempts {
