@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::fut::wrap_future;
+use actix::prelude::SendError;
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler,
     Message,
@@ -78,9 +79,14 @@ pub struct LaneHandle {
 }
 
 impl LaneHandle {
-    /// Offers deliveries; the dispatcher keeps count of them. Says whether they were taken.
-    pub fn offer(&self, todos: Vec<Todo>) -> bool {
-        self.addr.try_send(Offer(todos)).is_ok()
+    /// Offers deliveries; the dispatcher keeps count of them. What comes back is to be offered again: a
+    /// lane that has not begun to run yet takes only a few messages.
+    pub fn offer(&self, todos: Vec<Todo>) -> Option<Vec<Todo>> {
+        match self.addr.try_send(Offer(todos)) {
+            Err(SendError::Full(Offer(todos))) => Some(todos),
+            // A lane that has ended needs no offers: its subscription is gone.
+            Ok(()) | Err(SendError::Closed(_)) => None,
+        }
     }
 
     /// The subscription is gone.

@@ -12,6 +12,7 @@ mod support;
 mod bad_clients;
 mod bad_input;
 mod batch;
+mod changes;
 mod cloudevents;
 mod command_line;
 mod crash;

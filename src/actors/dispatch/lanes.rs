@@ -214,9 +214,9 @@ impl Lanes {
             let Home { arbiter, client } = &self.homes[at];
             delivery::start(arbiter, subscription, self.shared.clone(), client.clone())
         });
-        if !handle.offer(std::mem::take(&mut lane.outgoing)) {
-            // Offers are counted, so a lane always has room for one; it is gone only with its thread.
-            log::error!(subscription:% = subscription; "a lane took no offer");
+        if let Some(refused) = handle.offer(std::mem::take(&mut lane.outgoing)) {
+            lane.outgoing = refused;
+            self.unsent.push(subscription);
         }
     }
 
@@ -230,6 +230,11 @@ impl Lanes {
             }
             self.alarms.insert((due_ms, subscription));
         }
+    }
+
+    /// Whether an offer was not taken and is to be sent again shortly.
+    pub fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
     }
 
     /// When the next retry is due.

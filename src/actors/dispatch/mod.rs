@@ -42,6 +42,8 @@ const MAILBOX: usize = 256;
 const RECORDS_A_TURN: usize = 32;
 /// How often what changed is checkpointed, if that is not due earlier by its size.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// How soon an offer that was not taken is sent again.
+const SEND_AGAIN_AFTER: Duration = Duration::from_millis(1);
 /// Rows removed by one sweep, and the wait before the next one while there is more.
 const SWEEP_ROWS: usize = 1000;
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
@@ -82,6 +84,7 @@ pub struct Dispatch {
     /// The timer of the next retry, and when it rings.
     armed: Option<(u64, SpawnHandle)>,
     going_on: bool,
+    sending_again: bool,
     sweeping: bool,
     savers: Vec<oneshot::Sender<()>>,
 }
@@ -100,6 +103,7 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
             health: parts.health,
             armed: None,
             going_on: false,
+            sending_again: false,
             sweeping: false,
             savers: Vec::new(),
         }
@@ -178,7 +182,7 @@ impl Dispatch {
                 .or_fail(|dispatch| dispatch.step(&mut effects))
                 .unwrap_or(false);
         }
-        self.or_fail(|dispatch| dispatch.lanes.send_offers(&dispatch.ledger, now_ms()));
+        self.send_offers(ctx);
         self.arm(ctx);
         if more && !self.going_on {
             self.going_on = true;
@@ -206,6 +210,17 @@ impl Dispatch {
         self.ledger.unsaved_bytes() >= MAX_CHECKPOINT_BYTES
     }
 
+    fn send_offers(&mut self, ctx: &mut Context<Self>) {
+        self.or_fail(|dispatch| dispatch.lanes.send_offers(&dispatch.ledger, now_ms()));
+        if self.lanes.has_unsent() && !self.sending_again {
+            self.sending_again = true;
+            ctx.run_later(SEND_AGAIN_AFTER, |dispatch, ctx| {
+                dispatch.sending_again = false;
+                dispatch.send_offers(ctx);
+            });
+        }
+    }
+
     /// Sees to it that the next retry is noticed when it is due.
     fn arm(&mut self, ctx: &mut Context<Self>) {
         let Some(due_ms) = self.lanes.next_alarm_ms() else {
@@ -221,7 +236,7 @@ impl Dispatch {
         let timer = ctx.run_later(wait, |dispatch, ctx| {
             dispatch.armed = None;
             dispatch.lanes.ring(now_ms());
-            dispatch.or_fail(|dispatch| dispatch.lanes.send_offers(&dispatch.ledger, now_ms()));
+            dispatch.send_offers(ctx);
             dispatch.arm(ctx);
         });
         self.armed = Some((due_ms, timer));
