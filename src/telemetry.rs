@@ -49,6 +49,8 @@ fn builder(level: LevelFilter, json: bool) -> env_logger::Builder {
     builder.target(env_logger::Target::Stderr);
     builder.filter_level(level.min(LevelFilter::Warn));
     builder.filter_module(OUR_TARGET, level);
+    // It logs what strangers send as errors of ours, a line for each.
+    builder.filter_module("actix_http", LevelFilter::Off);
     builder.format(move |out, record| {
         let line = if json {
             json_line(record, Utc::now())?

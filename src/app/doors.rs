@@ -17,7 +17,7 @@ use crate::http::gate::LocalSocket;
 use crate::http::{Relay, routes};
 
 /// The longest path that a Unix socket can have.
-const MAX_SOCKET_PATH_BYTES: usize = 107;
+pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 /// Binds the port.
 pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
@@ -71,24 +71,19 @@ pub fn serve(
     })
     .listen(listener)
     .map_err(AppError::Server)?;
-    let server = match local_socket(&config.data_dir)? {
-        Some(socket) => server.listen_uds(socket).map_err(AppError::Server)?,
-        None => server,
-    };
+    let socket = local_socket(&config.data_dir)?;
+    let server = server.listen_uds(socket).map_err(AppError::Server)?;
     let server = server.run();
     let handle = server.handle();
     actix::spawn(server);
     Ok(handle)
 }
 
-/// The socket for the local operator, unless the data directory's path is too long for one. Whoever
-/// may open it needs no key, so only its owner may.
-fn local_socket(data_dir: &Path) -> Result<Option<UnixListener>, AppError> {
+/// The socket for the local operator. Whoever may open it needs no key, so only its owner may.
+fn local_socket(data_dir: &Path) -> Result<UnixListener, AppError> {
     let path = data_dir.join(SOCKET);
     if path.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
-        let path = path.display();
-        log::warn!("no local socket: {path} is longer than {MAX_SOCKET_PATH_BYTES} bytes");
-        return Ok(None);
+        return Err(AppError::SocketPath { path });
     }
     let bind = || {
         // Left behind by a process that was killed; the store's lock says that it is gone.
@@ -102,7 +97,5 @@ fn local_socket(data_dir: &Path) -> Result<Option<UnixListener>, AppError> {
         socket
     };
     let address = path.display().to_string();
-    bind()
-        .map(Some)
-        .map_err(|source| AppError::Listen { address, source })
+    bind().map_err(|source| AppError::Listen { address, source })
 }

@@ -9,6 +9,7 @@ mod first_start;
 
 use std::fs::File;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,15 @@ pub enum AppError {
         address: String,
         /// Why not.
         source: std::io::Error,
+    },
+    /// The data directory's path is too long for a socket in it.
+    #[error(
+        "{path} is longer than the {limit} bytes that a socket's path may have; choose a shorter data_dir",
+        limit = doors::MAX_SOCKET_PATH_BYTES
+    )]
+    SocketPath {
+        /// Where the socket would be.
+        path: PathBuf,
     },
     /// The store cannot be opened.
     #[error(transparent)]

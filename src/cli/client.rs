@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::SettingsArgs;
+use super::StoreArgs;
 use crate::app::SOCKET;
 use crate::config::ConfigError;
 
@@ -35,7 +35,7 @@ pub struct RelayArgs {
     )]
     api_key: Option<String>,
     #[command(flatten)]
-    settings: SettingsArgs,
+    store: StoreArgs,
 }
 
 impl RelayArgs {
@@ -43,11 +43,14 @@ impl RelayArgs {
     pub fn client(&self) -> Result<RelayClient, ClientError> {
         match &self.url {
             Some(url) => {
+                if !(url.starts_with("http://") || url.starts_with("https://")) {
+                    return Err(ClientError::Url(url.clone()));
+                }
                 let key = self.api_key.clone().ok_or(ClientError::NoKey)?;
                 Ok(RelayClient::url(url, SecretString::from(key)))
             }
             None => Ok(RelayClient::socket(
-                self.settings.load()?.config.data_dir.join(SOCKET),
+                self.store.load()?.config.data_dir.join(SOCKET),
             )),
         }
     }
@@ -74,8 +77,16 @@ pub enum ClientError {
     #[error("not a request that can be sent: {0}")]
     Request(#[from] http::Error),
     /// The connection failed.
-    #[error("the relay cannot be reached: {0}")]
-    Connect(#[from] legacy::Error),
+    #[error("{url} cannot be reached: {cause}", cause = root(source))]
+    Connect {
+        /// Where the relay should be.
+        url: String,
+        /// Why it cannot be reached.
+        source: legacy::Error,
+    },
+    /// The URL is none.
+    #[error("`{0}` is not a relay's URL: it starts with http:// or https://")]
+    Url(String),
     /// The exchange broke off.
     #[error("the relay did not answer: {0}")]
     Exchange(#[from] hyper::Error),
@@ -90,6 +101,13 @@ pub enum ClientError {
         /// Its own words.
         message: String,
     },
+}
+
+/// The cause that says most: the last one.
+fn root(error: &legacy::Error) -> String {
+    let first: &dyn std::error::Error = error;
+    let last = std::iter::successors(Some(first), |cause| cause.source()).last();
+    last.map_or_else(String::new, ToString::to_string)
 }
 
 /// A relay to talk to.
@@ -148,7 +166,12 @@ impl RelayClient {
                     .enable_http1()
                     .build();
                 let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
-                client.request(request.body(Full::new(body))?).await?
+                let request = request.body(Full::new(body))?;
+                let answer = client.request(request).await;
+                answer.map_err(|source| ClientError::Connect {
+                    url: url.clone(),
+                    source,
+                })?
             }
         };
         read(answer).await

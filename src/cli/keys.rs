@@ -27,8 +27,9 @@ pub enum Keys {
 #[derive(Debug, Args)]
 pub struct Create {
     /// What to call it
+    #[arg(default_value = "local operator")]
     name: String,
-    /// What it may do, such as `events:write`; without it, everything you may
+    /// What it may do, such as `events:write`; may be repeated; without it, everything you may
     #[arg(long = "permission", value_name = "PERMISSION")]
     permissions: Vec<String>,
     /// The only integration it reaches

@@ -42,30 +42,31 @@ enum Command {
     Keys(keys::Keys),
 }
 
-/// Where settings come from, on the command line.
+/// Where the store and its settings are, on the command line.
 #[derive(Debug, Clone, Default, Args)]
-pub struct SettingsArgs {
+pub struct StoreArgs {
     /// A TOML file with settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the journal and the state live
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Address and port to listen on; port 0 picks a free one
-    #[arg(long, value_name = "ADDR:PORT")]
-    listen: Option<String>,
 }
 
-impl SettingsArgs {
+impl StoreArgs {
     /// The effective settings: command line over environment over file over defaults.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
+        self.load_with(None)
+    }
+
+    fn load_with(&self, listen: Option<&String>) -> Result<Loaded, ConfigError> {
         let options = [
-            ("data_dir", &self.data_dir),
-            ("server.listen", &self.listen),
+            ("data_dir", self.data_dir.as_ref()),
+            ("server.listen", listen),
         ];
         let overrides = options
             .into_iter()
-            .filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)))
+            .filter_map(|(key, value)| Some((key.to_owned(), value?.clone())))
             .collect();
         let env = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -75,6 +76,23 @@ impl SettingsArgs {
             env,
             overrides,
         })
+    }
+}
+
+/// What a relay is started with, on the command line.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SettingsArgs {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Address and port to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+}
+
+impl SettingsArgs {
+    /// The effective settings.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        self.store.load_with(self.listen.as_ref())
     }
 }
 

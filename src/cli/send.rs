@@ -33,6 +33,14 @@ pub struct Send {
 impl Send {
     /// Sends, and prints the uuid once the event is on the relay's disk.
     pub fn run(&self) -> Result<(), CliError> {
+        let known = self
+            .integration
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric());
+        if self.integration.is_empty() || !known {
+            let message = "--integration takes the last part of an ingest URL: letters and digits";
+            return Err(CliError::Failed(message.to_owned()));
+        }
         let body = self.read()?;
         let client = self.relay.client()?;
         let path = format!("/api/webhooks/{}", self.integration);

@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 
 use actix::System;
 use clap::Args;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,6 +27,8 @@ impl Serve {
         let config = self.settings.load()?.config;
         telemetry::init(&config.log)?;
         allow_open_files();
+        // Whatever is made from here on is for this user only.
+        umask(Mode::from_raw_mode(0o077));
         let bootstrap_key = std::env::var(BOOTSTRAP_KEY)
             .ok()
             .filter(|key| !key.is_empty());
@@ -82,15 +85,17 @@ fn show_first_key(key: &SecretString) {
 pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    /// Listens for SIGTERM and SIGINT from now on.
+    /// Listens for SIGTERM, SIGINT and a closed terminal from now on.
     pub fn listen() -> Result<Self, CliError> {
         let on = |kind| signal(kind).map_err(CliError::io("cannot listen for signals"));
         Ok(Self {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
         })
     }
 
@@ -99,6 +104,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::error::QueryPayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use actix_web::web::{Bytes, BytesMut, Payload, Query};
+use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
@@ -134,21 +133,40 @@ pub async fn json<T: DeserializeOwned>(
         ));
     }
     let bytes = read(request, payload, MAX_MANAGE_BYTES, arriving).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        if error.is_data() {
-            ApiError::Invalid(error.to_string())
+    // A struct is also read from an array, member by member: nobody means that.
+    if bytes
+        .trim_ascii_start()
+        .first()
+        .is_some_and(|first| *first == b'[')
+    {
+        return Err(ApiError::Invalid(
+            "The body must be a JSON object".to_owned(),
+        ));
+    }
+    let mut json = serde_json::Deserializer::from_slice(&bytes);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        if error.inner().is_data() {
+            ApiError::Invalid(named(&error))
         } else {
-            ApiError::Malformed(format!("The body is not valid JSON: {error}"))
+            ApiError::Malformed(format!("The body is not valid JSON: {}", error.inner()))
         }
-    })
+    })?;
+    json.end()
+        .map_err(|error| ApiError::Malformed(format!("The body is not valid JSON: {error}")))?;
+    Ok(read)
+}
+
+/// What is wrong, and with which field.
+fn named<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> String {
+    match error.path().to_string().as_str() {
+        "." => error.inner().to_string(),
+        path => format!("{path}: {}", error.inner()),
+    }
 }
 
 /// Reads the query string; unknown parameters are refused by name.
 pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, ApiError> {
-    Query::<T>::from_query(request.query_string())
-        .map(Query::into_inner)
-        .map_err(|error| match error {
-            QueryPayloadError::Deserialize(error) => ApiError::Invalid(error.to_string()),
-            other => ApiError::Invalid(other.to_string()),
-        })
+    let pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
+    serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
+        .map_err(|error| ApiError::Invalid(named(&error)))
 }

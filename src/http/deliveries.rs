@@ -18,6 +18,7 @@ use super::page::PageQuery;
 use super::search::{self, Wanted};
 use super::{Answer, Relay, blocking, body, time};
 use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
+use crate::domain::directory::{Subscription, SubscriptionStatus};
 use crate::domain::event::Place;
 use crate::domain::event_type::EventType;
 use crate::domain::ids::{DeliveryId, EventId, SubscriptionId};
@@ -92,8 +93,10 @@ impl DeliveryView {
         id: DeliveryId,
         open: Option<&OpenDelivery>,
         attempts: &[Attempt],
-        subscribed: bool,
+        subscription: Option<&Subscription>,
     ) -> Self {
+        let subscribed = subscription.is_some();
+        let active = subscription.is_some_and(|it| it.status == SubscriptionStatus::Active);
         let last = attempts.last().map(|attempt| attempt.outcome);
         let status = match (open.map(|open| open.state), last) {
             _ if !subscribed && last != Some(Outcome::Delivered) => Status::Cancelled,
@@ -106,7 +109,7 @@ impl DeliveryView {
             (None, _) => Status::Cancelled,
         };
         let due_ms = match open.map(|open| open.state) {
-            Some(OpenState::Retrying { due_ms }) if subscribed => Some(due_ms),
+            Some(OpenState::Retrying { due_ms }) if active => Some(due_ms),
             _ => None,
         };
         Self {
@@ -162,8 +165,8 @@ pub async fn of_event(
     }
     let view = relay.directory.view();
     let deliveries = deliveries.into_iter().map(|(id, (open, attempts))| {
-        let subscribed = view.subscription(id.subscription).is_some();
-        DeliveryView::of(id, open.as_ref(), &attempts, subscribed)
+        let subscription = view.subscription(id.subscription);
+        DeliveryView::of(id, open.as_ref(), &attempts, subscription.as_deref())
     });
     Ok(deliveries.collect())
 }

@@ -22,7 +22,7 @@ use crate::domain::ids::{IntegrationId, SubscriptionId};
 use crate::domain::permission::Permission;
 use crate::domain::retry::Schedule;
 use crate::domain::signature::SigningSecret;
-use crate::outbound::Guard;
+use crate::outbound::{Guard, UrlRefused};
 
 /// Random bytes in a secret that is made here.
 const SECRET_BYTES: usize = 32;
@@ -116,9 +116,12 @@ fn plan(who: &Principal, guard: &Guard, create: Create) -> Result<Subscription, 
     let invalid =
         |field: &str, error: &dyn std::fmt::Display| ApiError::Invalid(format!("{field}: {error}"));
     let url = url::Url::parse(&create.url).map_err(|error| invalid("url", &error))?;
-    guard
-        .check_url(&url)
-        .map_err(|error| invalid("url", &error))?;
+    guard.check_url(&url).map_err(|error| match error {
+        UrlRefused::Address => ApiError::Invalid(
+            "url: address not allowed (the operator may allow it with outbound.allow)".to_owned(),
+        ),
+        other => invalid("url", &other),
+    })?;
     let integration = match &create.integration_id {
         Some(id) => Some(
             id.parse()

@@ -70,22 +70,22 @@ const METADATA_NAMES: [&str; 5] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlRefused {
     /// Longer than [`MAX_URL_BYTES`].
-    #[error("url must be at most {MAX_URL_BYTES} bytes")]
+    #[error("must be at most {MAX_URL_BYTES} bytes")]
     TooLong,
     /// Neither `http` nor `https`.
-    #[error("url must start with http:// or https://")]
+    #[error("must start with http:// or https://")]
     Scheme,
     /// `http` where only `https` is accepted.
-    #[error("url must start with https://")]
+    #[error("must start with https://")]
     HttpsOnly,
     /// A user name or password; static headers are the place for credentials.
-    #[error("url must not contain a user name or password")]
+    #[error("must not contain a user name or password")]
     Userinfo,
     /// A fragment, which is never sent and so is a mistake.
-    #[error("url must not contain a fragment")]
+    #[error("must not contain a fragment")]
     Fragment,
     /// No host, or one that can't be written into a request.
-    #[error("url must name a host that can be dialled")]
+    #[error("must name a host that can be dialled")]
     Host,
     /// A port that belongs to another protocol.
     #[error("port must be 80, 443 or above 1023")]

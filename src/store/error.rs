@@ -6,6 +6,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// A disk has no room for the next segment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the disk is full: {free_bytes} bytes are free for {dir}, {needed_bytes} are needed")]
+pub struct NoSpace {
+    /// What was to grow.
+    pub dir: PathBuf,
+    /// What there is.
+    pub free_bytes: u64,
+    /// What is needed, the reserve of `store.min_free_bytes` included.
+    pub needed_bytes: u64,
+}
+
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -59,13 +71,8 @@ pub enum StoreError {
         known: u32,
     },
     /// There is no room for the next segment. Nothing was written.
-    #[error("the disk is full: {free_bytes} bytes are free, {needed_bytes} are needed")]
-    NoSpace {
-        /// What there is.
-        free_bytes: u64,
-        /// What is needed, the reserve of `store.min_free_bytes` included.
-        needed_bytes: u64,
-    },
+    #[error(transparent)]
+    NoSpace(#[from] NoSpace),
     /// More than fits into one journal segment was to be written at once.
     #[error("{bytes} bytes do not fit into one journal segment")]
     TooLarge {
@@ -118,6 +125,6 @@ impl StoreError {
 
     /// Whether nothing was written and the store goes on: the only error that is not final.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::NoSpace { .. })
+        matches!(self, Self::NoSpace(_))
     }
 }

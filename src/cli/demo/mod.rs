@@ -109,11 +109,15 @@ impl Demo {
         let journey = prepare(&relay, owner, &receiver, &mut screen).await?;
 
         let missing = tokio::select! {
-            missing = show(&mut deliveries, journey.expected, &mut screen) => missing?,
-            () = signals.next() => 1,
+            missing = show(&mut deliveries, journey.expected, &mut screen) => Some(missing?),
+            () = signals.next() => None,
         };
-        screen.summary(journey.expected, missing)?;
-        if !self.once && missing == 0 {
+        match missing {
+            Some(0) => screen.all_arrived(journey.expected)?,
+            Some(_) => {}
+            None => screen.stopped()?,
+        }
+        if !self.once && missing == Some(0) {
             screen.your_turn(&relay, &journey.integration_key, &journey.api_key)?;
             loop {
                 tokio::select! {
@@ -124,12 +128,14 @@ impl Demo {
         }
         receiver.stop().await;
         running.stop().await;
-        if missing == 0 {
-            Ok(())
-        } else {
-            Err(CliError::Failed(format!(
-                "{missing} deliveries are missing"
-            )))
+        match missing {
+            Some(missing) if missing > 0 => {
+                let expected = journey.expected;
+                Err(CliError::Failed(format!(
+                    "{missing} of {expected} deliveries did not arrive"
+                )))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -95,17 +95,20 @@ impl Screen {
         ))
     }
 
-    /// How it went.
-    pub fn summary(&self, expected: usize, missing: usize) -> Result<(), CliError> {
-        let line = if missing == 0 {
-            self.style.good(&format!(
-                "All {expected} deliveries arrived, every signature verified by the receiver."
-            ))
-        } else {
+    /// It went well.
+    pub fn all_arrived(&self, expected: usize) -> Result<(), CliError> {
+        let line =
+            format!("All {expected} deliveries arrived, every signature verified by the receiver.");
+        print(&format!("\n{}\n", self.style.good(&line)))
+    }
+
+    /// It was ended early.
+    pub fn stopped(&self) -> Result<(), CliError> {
+        print(&format!(
+            "\n{}\n",
             self.style
-                .bad(&format!("{missing} of {expected} deliveries are missing."))
-        };
-        print(&format!("\n{line}\n"))
+                .faint("Stopped before all deliveries had arrived.")
+        ))
     }
 
     /// How to go on by hand.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate, ftruncate, statvfs};
 use rustix::io::Errno;
 
-use crate::store::error::StoreError;
+use crate::store::error::{NoSpace, StoreError};
 
 /// Bytes before the first record.
 pub const HEADER_BYTES: usize = 64;
@@ -117,10 +117,12 @@ impl Layout {
 
     fn no_space(&self, free_bytes: u64, bytes: u64) -> StoreError {
         let needed_bytes = bytes.saturating_add(self.min_free_bytes);
-        StoreError::NoSpace {
+        NoSpace {
+            dir: self.dir.clone(),
             free_bytes,
             needed_bytes,
         }
+        .into()
     }
 
     /// The header that makes a prepared file a segment in use.

@@ -349,7 +349,7 @@ fn a_full_disk_refuses_before_anything_is_written_and_the_writer_goes_on() {
     let (end, bytes) = (writer.end(), left.bytes(0));
 
     let again = writer.append(&[raw(7)], 1, || Ok(head())).unwrap_err();
-    assert!(matches!(again, StoreError::NoSpace { .. }), "{again}");
+    assert!(matches!(again, StoreError::NoSpace(_)), "{again}");
     assert_eq!((writer.end(), left.bytes(0)), (end, bytes));
     assert_eq!(left.layout.list().unwrap(), [0]);
     let before = payloads(&read_all(&left.layout, end));

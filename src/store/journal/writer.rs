@@ -304,16 +304,7 @@ impl Prepared {
             self.heard(answer);
         }
         match &self.ahead {
-            Ahead::Failed(StoreError::NoSpace {
-                free_bytes,
-                needed_bytes,
-            }) => {
-                let (free_bytes, needed_bytes) = (*free_bytes, *needed_bytes);
-                Err(StoreError::NoSpace {
-                    free_bytes,
-                    needed_bytes,
-                })
-            }
+            Ahead::Failed(StoreError::NoSpace(no_space)) => Err(no_space.clone().into()),
             // Anything else shows, with its cause, when the segment is taken.
             _ => Ok(()),
         }
@@ -336,13 +327,7 @@ impl Prepared {
             }
             Err(error) => {
                 let again = match &error {
-                    StoreError::NoSpace {
-                        free_bytes,
-                        needed_bytes,
-                    } => StoreError::NoSpace {
-                        free_bytes: *free_bytes,
-                        needed_bytes: *needed_bytes,
-                    },
+                    StoreError::NoSpace(no_space) => no_space.clone().into(),
                     _ => StoreError::Poisoned,
                 };
                 self.ahead = Ahead::Failed(again);
