@@ -16,6 +16,8 @@ use crate::store::committer::Commit;
 use crate::store::fixtures::{
     Random, apply_all, attempt, checkpoint, commit, copy_dir, event, options, scratch,
 };
+use crate::store::journal::Layout;
+use crate::store::journal::segment::store_id_of;
 use crate::store::state::overlay::Frozen;
 use crate::store::{Options, Report, Store, open};
 
@@ -66,7 +68,20 @@ impl History {
         self.dir.path()
     }
 
-    fn store(&mut self) -> &mut Store {
+    pub fn layout(&self) -> Layout {
+        let journal = self.dir().join("journal");
+        let segments = std::fs::read_dir(&journal).unwrap();
+        let mut segments = segments.map(|entry| entry.unwrap().path());
+        let ids = segments.find_map(|path| store_id_of(&path).unwrap_or(None));
+        Layout {
+            dir: journal,
+            store_id: ids.unwrap(),
+            segment_bytes: self.options.segment_bytes,
+            min_free_bytes: self.options.min_free_bytes,
+        }
+    }
+
+    pub fn store(&mut self) -> &mut Store {
         self.store.as_mut().unwrap()
     }
 
