@@ -3,7 +3,8 @@
 //! Mailbox: offers of deliveries (never more in all than [`WINDOW`], because the dispatcher counts
 //! them), attempts that ended (never more than are in flight), and news of changes. An attempt runs in
 //! a task of its own and sends its end as a message, so a slow receiver holds up nothing but its own
-//! lane, and a panic in one attempt ends that attempt.
+//! lane (until so many receivers are slow at once that the bound on all outcomes is reached), and a
+//! panic in one attempt ends that attempt.
 //!
 //! A lane sends within its limits: attempts in flight, a pause that the receiver asked for, and the
 //! bound on outcomes that are not journalled yet. What it was offered it keeps in memory; what it was
