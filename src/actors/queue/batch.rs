@@ -110,12 +110,7 @@ pub struct Riders {
 impl Riders {
     /// Puts attempts that could not be journalled before those that came since.
     pub fn put_back(&mut self, earlier: Self) {
-        let later = std::mem::take(self);
-        self.changes = later.changes;
-        self.change_callers = later.change_callers;
-        self.attempts = earlier.attempts;
-        self.attempts.extend(later.attempts);
-        self.permits = earlier.permits;
-        self.permits.extend(later.permits);
+        self.attempts.splice(..0, earlier.attempts);
+        self.permits.splice(..0, earlier.permits);
     }
 }

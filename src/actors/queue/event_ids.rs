@@ -4,7 +4,7 @@
 //! a millisecond a counter grows, and when it is used up, or the clock is behind, the last millisecond
 //! is stretched. The remaining 62 bits are from the operating system, so an id cannot be guessed.
 
-use uuid::{Builder, Uuid};
+use uuid::Builder;
 
 use crate::domain::ids::EventId;
 
@@ -48,7 +48,7 @@ impl EventIds {
             if getrandom::fill(&mut self.pool).is_err() {
                 // The kernel has its randomness from boot on; should it ever refuse, ids stay unique
                 // by their counter.
-                self.pool = std::array::from_fn(|at| Uuid::max().as_bytes()[at % 16]);
+                self.pool.fill(u8::MAX);
             }
             self.used = 0;
         }
