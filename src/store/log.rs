@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::attempts::AttemptIndex;
 use super::entry::Entry;
 use super::error::StoreError;
+use super::holds::{Hold, Holds};
 use super::journal::{Frame, Reader};
 use crate::domain::delivery::Attempt;
 use crate::domain::event::{Event, Place};
@@ -60,13 +61,21 @@ pub struct Log {
     recent: Mutex<Kept>,
     loaded: Mutex<Kept>,
     attempts: AttemptIndex,
+    holds: Holds,
 }
 
 impl Log {
-    /// The log of a recovered journal that ends at `end`, with its last record at `last`.
-    pub fn new(journal: Reader, end: u64, last: Option<u64>) -> Result<Self, StoreError> {
+    /// The log of a recovered journal that starts at `start` and ends at `end`, with its last record at
+    /// `last`.
+    pub fn new(
+        journal: Reader,
+        start: u64,
+        end: u64,
+        last: Option<u64>,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             attempts: AttemptIndex::open(&journal, end)?,
+            holds: Holds::new(start),
             journal,
             end: watch::Sender::new(end),
             last: AtomicU64::new(last.unwrap_or(NOTHING_YET)),
@@ -78,6 +87,16 @@ impl Log {
     /// The journal beneath.
     pub fn journal(&self) -> &Reader {
         &self.journal
+    }
+
+    /// Where the log starts: what stood before was removed.
+    pub fn start(&self) -> u64 {
+        self.holds.start()
+    }
+
+    /// Keeps all that is there now from being removed.
+    pub fn hold(&self) -> Hold {
+        self.holds.hold()
     }
 
     /// The position up to which everything is synced.

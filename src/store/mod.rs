@@ -13,6 +13,7 @@ pub mod entry;
 pub mod error;
 #[cfg(test)]
 mod fixtures;
+pub mod holds;
 pub mod journal;
 pub mod ledger;
 pub mod log;
@@ -191,7 +192,9 @@ fn replay_all(
 ) -> Result<Recovered, StoreError> {
     let last = (tail.last_position != NO_PREVIOUS).then_some(tail.last_position);
     // A reader of its own: finding the tail may have removed files that its reader still holds open.
-    let log = Arc::new(Log::new(Reader::new(layout.clone()), tail.position, last)?);
+    let start = first_position(layout)?;
+    let reader = Reader::new(layout.clone());
+    let log = Arc::new(Log::new(reader, start, tail.position, last)?);
     let records_replayed = replay(&log, &mut ledger, &state)?;
     Ok(Recovered {
         log,
