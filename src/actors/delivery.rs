@@ -28,11 +28,12 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::attempt::{Target, attempt, cancelled, not_attempted};
 use super::directory::DirectoryHandle;
+use super::dispatch::DispatchHandle;
 use super::outcomes::Outcomes;
 use super::queue::QueueHandle;
 use crate::domain::delivery::{Attempt, Verdict};
 use crate::domain::directory::{Change, Subscription, SubscriptionStatus};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Place};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retry::Schedule;
 use crate::outbound::Client;
@@ -116,6 +117,8 @@ struct Ended {
 pub struct Lane {
     id: SubscriptionId,
     shared: Shared,
+    /// Where an event is looked for that is not where it was.
+    dispatch: DispatchHandle,
     client: Client,
     target: Option<Target>,
     ready: VecDeque<Todo>,
@@ -135,6 +138,7 @@ pub fn start(
     arbiter: &ArbiterHandle,
     id: SubscriptionId,
     shared: Shared,
+    dispatch: DispatchHandle,
     client: Client,
 ) -> LaneHandle {
     let addr = Lane::start_in_arbiter(arbiter, move |ctx| {
@@ -143,6 +147,7 @@ pub fn start(
         Lane {
             id,
             shared,
+            dispatch,
             client,
             target: None,
             ready: VecDeque::new(),
@@ -292,11 +297,12 @@ impl Lane {
 
     fn begin(&self, target: Target, todo: Todo, permit: OwnedSemaphorePermit, lane: Addr<Self>) {
         let shared = self.shared.clone();
+        let dispatch = self.dispatch.clone();
         let client = self.client.clone();
         actix::spawn(async move {
             let schedule = target.subscription.retry_schedule.clone();
             let schedule = schedule.unwrap_or_else(|| shared.defaults.schedule.clone());
-            let made = make(&shared, &client, &target, todo, &schedule);
+            let made = make(&shared, &dispatch, &client, &target, todo, &schedule);
             let (record, verdict) = AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|_| {
                 log::error!(subscription:% = target.subscription.id, event:% = todo.event; "an attempt panicked");
                 not_attempted(&target, todo, "internal_error", &schedule)
@@ -317,12 +323,21 @@ impl Lane {
 
 async fn make(
     shared: &Shared,
+    dispatch: &DispatchHandle,
     client: &Client,
     target: &Target,
     todo: Todo,
     schedule: &Schedule,
 ) -> (Attempt, Verdict) {
-    let event = read(shared, todo).await;
+    let event = match read(shared, todo.at).await {
+        // Retention may have moved it since the delivery was offered.
+        None => match dispatch.place_of(target.subscription.id, todo.slot).await {
+            Ok(None) => return cancelled(target, todo),
+            Ok(Some(at)) => read(shared, at).await,
+            Err(_) => None,
+        },
+        event => event,
+    };
     // Reading may have taken a while: no attempt begins after a deletion was answered.
     if shared
         .directory
@@ -349,15 +364,15 @@ async fn make(
 }
 
 /// The event, from memory where the lane keeps up, from the journal where it does not.
-async fn read(shared: &Shared, todo: Todo) -> Option<Event> {
-    if let Some(event) = shared.log.cached_event(todo.slot.place) {
+async fn read(shared: &Shared, at: Place) -> Option<Event> {
+    if let Some(event) = shared.log.cached_event(at) {
         return Some(event);
     }
     let log = Arc::clone(&shared.log);
-    match tokio::task::spawn_blocking(move || log.event(todo.slot.place)).await {
+    match tokio::task::spawn_blocking(move || log.event(at)).await {
         Ok(Ok(event)) => event,
         Ok(Err(error)) => {
-            log::error!(event:% = todo.event; "an event cannot be read: {error}");
+            log::error!("an event cannot be read: {error}");
             None
         }
         Err(_) => None,

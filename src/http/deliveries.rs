@@ -23,6 +23,7 @@ use crate::domain::event::Place;
 use crate::domain::event_type::EventType;
 use crate::domain::ids::{DeliveryId, EventId, SubscriptionId};
 use crate::domain::permission::Permission;
+use crate::store::ledger::backlog as open;
 use crate::store::state::rows::Slot;
 
 /// Events that one page may look at.
@@ -148,13 +149,13 @@ pub async fn of_event(
     let attempts = blocking(move || log.attempts_of(id, place)).await?;
     let mut deliveries: BTreeMap<DeliveryId, (Option<OpenDelivery>, Vec<Attempt>)> =
         BTreeMap::new();
-    for (subscription, slot, delivery) in open {
+    for (subscription, entry) in open {
         let id = DeliveryId {
             event: id,
             subscription,
-            generation: slot.generation,
+            generation: entry.slot.generation,
         };
-        deliveries.entry(id).or_default().0 = Some(delivery);
+        deliveries.entry(id).or_default().0 = Some(entry.delivery);
     }
     for attempt in attempts {
         deliveries
@@ -266,38 +267,42 @@ impl Search<'_> {
                 },
             )
         });
+        let mut among = search::subscriptions(self.relay, self.wanted.account());
+        among.retain(|id| self.subscription.is_none_or(|only| only == *id));
+        let status = match self.status {
+            Some(Status::Dead) => Some(open::Status::Dead),
+            // A first attempt that is due later is pending too.
+            _ => None,
+        };
         let open = self
             .relay
             .dispatch
-            .open_before(before, MAX_PAGE_OPEN)
+            .open_before(among, status, before, MAX_PAGE_OPEN)
             .await?;
         let mut next = None;
         let more = open.len() == MAX_PAGE_OPEN;
         let mut page = Vec::new();
-        for (subscription, slot, delivery) in open {
+        for (subscription, entry) in open {
             if page.len() == self.limit {
                 return Ok((page, next));
             }
-            let place = slot.place;
+            let (place, generation) = (entry.slot.place, entry.slot.generation);
             next = Some(Mark {
                 place,
                 subscription,
-                generation: slot.generation,
+                generation,
             });
-            if self.subscription.is_some_and(|only| only != subscription) {
-                continue;
-            }
             let log = Arc::clone(&self.relay.log);
-            let Some(event) = blocking(move || log.event(place)).await? else {
+            let Some(event) = blocking(move || log.event(entry.at)).await? else {
                 continue;
             };
             if !self.wanted.holds(&event.meta) {
                 continue;
             }
             let id = DeliveryId {
-                event: delivery.event,
+                event: entry.delivery.event,
                 subscription,
-                generation: slot.generation,
+                generation,
             };
             let all = of_event(self.relay, id.event, place).await?;
             let found = all.into_iter().find(|it| it.id == id.to_string());

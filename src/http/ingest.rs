@@ -169,14 +169,16 @@ async fn answered_before(relay: &Relay, known: KeyedRequest) -> Result<Vec<Event
     }
     let log = std::sync::Arc::clone(&relay.log);
     let record = blocking(move || log.at(known.place.position)).await?;
-    let Some(Entry::Accepted(events)) = &record.entry else {
-        return Err(ApiError::internal(
+    let index = known.place.index as usize;
+    let count = known.events as usize;
+    match &record.entry {
+        Some(Entry::Accepted(events)) => {
+            let own = events.iter().skip(index).take(count);
+            Ok(own.map(|event| event.meta.id).collect())
+        }
+        Some(Entry::Keys(keys)) if index < keys.len() => Ok(keys[index].ids.clone()),
+        _ => Err(ApiError::internal(
             &"an idempotency key points at no events",
-        ));
-    };
-    let own = events
-        .iter()
-        .skip(known.place.index as usize)
-        .take(known.events as usize);
-    Ok(own.map(|event| event.meta.id).collect())
+        )),
+    }
 }

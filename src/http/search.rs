@@ -10,7 +10,7 @@ use super::{Relay, blocking, time};
 use crate::actors::auth::Principal;
 use crate::domain::event::{Event, EventMeta, Place};
 use crate::domain::event_type::TypePattern;
-use crate::domain::ids::{EventId, IntegrationId};
+use crate::domain::ids::{AccountId, EventId, IntegrationId, SubscriptionId};
 use crate::store::entry::Entry;
 use crate::store::error::StoreError;
 use crate::store::log::Log;
@@ -60,6 +60,11 @@ impl Wanted {
         })
     }
 
+    /// Whose events.
+    pub fn account(&self) -> AccountId {
+        self.who.account()
+    }
+
     /// Whether an event is wanted.
     pub fn holds(&self, event: &EventMeta) -> bool {
         event.account == self.who.account()
@@ -106,7 +111,14 @@ pub fn newest(
             found.next = None;
             return Ok(found);
         };
-        let record = log.at(position)?;
+        let record = match log.at(position) {
+            // What is older was removed.
+            Err(StoreError::Gone { .. }) => {
+                found.next = None;
+                return Ok(found);
+            }
+            record => record?,
+        };
         bytes += record.payload_bytes;
         if let Some(Entry::Accepted(events)) = &record.entry {
             for (index, event) in events.iter().enumerate().rev() {
@@ -133,21 +145,51 @@ pub fn newest(
     Ok(found)
 }
 
-/// The event of this id, if the caller may see it.
+/// The event of this id, if the caller may see it, and the place that it was accepted at.
 pub async fn find(relay: &Relay, who: Principal, id: EventId) -> Result<(Place, Event), ApiError> {
-    let missing = || ApiError::NotFound("Event");
-    let near = relay.dispatch.near(id).await?.ok_or_else(missing)?;
-    let log = Arc::clone(&relay.log);
-    let found = blocking(move || search(&log, near, id)).await?;
+    let account = who.account();
     let everything = Wanted::parse(who, ("type", None), None, None, None)?;
+    let accepted = match relay.dispatch.near(id).await? {
+        Some(near) => {
+            let log = Arc::clone(&relay.log);
+            blocking(move || search(&log, near, id)).await?
+        }
+        None => None,
+    };
+    let found = match accepted {
+        None => carried(relay, account, id).await?,
+        accepted => accepted,
+    };
     found
         .filter(|(_, event)| everything.holds(&event.meta))
-        .ok_or_else(missing)
+        .ok_or(ApiError::NotFound("Event"))
+}
+
+/// An event whose segment was removed, and which is still open for someone.
+async fn carried(
+    relay: &Relay,
+    account: AccountId,
+    id: EventId,
+) -> Result<Option<(Place, Event)>, ApiError> {
+    let among = subscriptions(relay, account);
+    let Some(open) = relay.dispatch.open_of_id(among, id).await? else {
+        return Ok(None);
+    };
+    let log = Arc::clone(&relay.log);
+    let event = blocking(move || log.event(open.at)).await?;
+    Ok(event.map(|event| (open.slot.place, event)))
+}
+
+/// The subscriptions of an account.
+pub fn subscriptions(relay: &Relay, account: AccountId) -> Vec<SubscriptionId> {
+    let directory = relay.directory.view().read();
+    let own = directory.subscriptions().filter(|it| it.account == account);
+    own.map(|it| it.id).collect()
 }
 
 /// Reads forwards until the event or a later one is found: ids grow in the order of the log.
 fn search(log: &Log, near: u64, id: EventId) -> Result<Option<(Place, Event)>, StoreError> {
-    let mut position = near;
+    let mut position = near.max(log.start());
     while let Some(record) = log.next(position)? {
         position = record.next;
         let Some(Entry::Accepted(events)) = &record.entry else {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::carried::{self, CarriedEvent, CarriedKey};
 use super::error::StoreError;
 use super::journal::Raw;
 use crate::domain::delivery::Attempt;
@@ -17,6 +18,8 @@ const ACCEPTED: u8 = 1;
 const SETTLED: u8 = 2;
 const DIRECTORY: u8 = 3;
 const SNAPSHOT: u8 = 4;
+const CARRIED: u8 = 5;
+const KEYS: u8 = 6;
 
 /// What a record may claim to hold: no length is believed beyond it.
 const MAX_DECODED_BYTES: usize = 64 << 20;
@@ -35,23 +38,20 @@ pub enum Entry {
     Directory(Vec<Change>),
     /// Part of the whole directory, at the head of a segment.
     Snapshot(Vec<Change>),
+    /// Events outlive their segment.
+    Carried(Vec<CarriedEvent>),
+    /// Idempotency keys outlive their segment.
+    Keys(Vec<CarriedKey>),
 }
 
 impl Entry {
     /// The record of events that came in together.
     pub fn encode_accepted(events: &[Event]) -> Result<Raw, StoreError> {
         let metas: Vec<&EventMeta> = events.iter().map(|event| &event.meta).collect();
-        let metas = encode(&metas)?;
-        let bodies: usize = events.iter().map(|event| event.body.len()).sum();
-        let mut payload = Vec::with_capacity(4 + metas.len() + bodies);
-        payload.extend_from_slice(&u32::try_from(metas.len()).unwrap_or(u32::MAX).to_le_bytes());
-        payload.extend_from_slice(&metas);
-        for event in events {
-            payload.extend_from_slice(&event.body);
-        }
+        let bodies = events.iter().map(|event| &event.body);
         Ok(Raw {
             kind: ACCEPTED,
-            payload,
+            payload: with_bodies(&encode(&metas)?, bodies)?,
         })
     }
 
@@ -84,6 +84,22 @@ impl Entry {
             .collect()
     }
 
+    /// The record of events that outlive their segment.
+    pub fn encode_carried(events: &[CarriedEvent]) -> Result<Raw, StoreError> {
+        Ok(Raw {
+            kind: CARRIED,
+            payload: carried::encode_events(events)?,
+        })
+    }
+
+    /// The record of idempotency keys that outlive their segment.
+    pub fn encode_keys(keys: &[CarriedKey]) -> Result<Raw, StoreError> {
+        Ok(Raw {
+            kind: KEYS,
+            payload: encode(&keys)?,
+        })
+    }
+
     /// Reads a record. `None` when its kind is not one of ours.
     pub fn decode(kind: u8, payload: &Bytes) -> Result<Option<Self>, StoreError> {
         Ok(Some(match kind {
@@ -91,6 +107,8 @@ impl Entry {
             SETTLED => Self::Settled(decode("a record of attempts", payload)?),
             DIRECTORY => Self::Directory(decode("a directory change", payload)?),
             SNAPSHOT => Self::Snapshot(decode("a directory snapshot", payload)?),
+            CARRIED => Self::Carried(carried::decode_events(payload)?),
+            KEYS => Self::Keys(decode("a record of idempotency keys", payload)?),
             _ => return Ok(None),
         }))
     }
@@ -98,27 +116,67 @@ impl Entry {
 
 fn decode_accepted(payload: &Bytes) -> Result<Vec<Event>, StoreError> {
     const WHAT: &str = "a record of events";
-    let cut = || StoreError::Decode {
-        what: WHAT,
-        source: bincode::error::DecodeError::UnexpectedEnd { additional: 1 },
-    };
-    let (length, rest) = payload.split_first_chunk::<4>().ok_or_else(cut)?;
-    let metas_bytes = u32::from_le_bytes(*length) as usize;
-    let metas: Vec<EventMeta> = decode(WHAT, rest.get(..metas_bytes).ok_or_else(cut)?)?;
-    let mut at = 4 + metas_bytes;
-    let mut events = Vec::with_capacity(metas.len());
-    for meta in metas {
-        let end = at + meta.body_bytes as usize;
-        if end > payload.len() {
-            return Err(cut());
-        }
-        events.push(Event {
-            meta,
-            body: payload.slice(at..end),
-        });
-        at = end;
+    let (metas, bodies) = split_bodies(WHAT, payload)?;
+    let metas: Vec<EventMeta> = decode(WHAT, &metas)?;
+    let bodies = cut(WHAT, &bodies, metas.iter().map(|meta| meta.body_bytes))?;
+    let events = metas.into_iter().zip(bodies);
+    Ok(events.map(|(meta, body)| Event { meta, body }).collect())
+}
+
+/// A payload of metadata and bodies: the length of the metadata, the metadata, the bodies.
+pub(super) fn with_bodies<'a>(
+    metas: &[u8],
+    bodies: impl Iterator<Item = &'a Bytes> + Clone,
+) -> Result<Vec<u8>, StoreError> {
+    let bodies_bytes: usize = bodies.clone().map(Bytes::len).sum();
+    let length =
+        u32::try_from(metas.len()).map_err(|_| StoreError::TooLarge { bytes: metas.len() })?;
+    let mut payload = Vec::with_capacity(4 + metas.len() + bodies_bytes);
+    payload.extend_from_slice(&length.to_le_bytes());
+    payload.extend_from_slice(metas);
+    for body in bodies {
+        payload.extend_from_slice(body);
     }
-    Ok(events)
+    Ok(payload)
+}
+
+/// The metadata and the bodies of a payload made by [`with_bodies`].
+pub(super) fn split_bodies(
+    what: &'static str,
+    payload: &Bytes,
+) -> Result<(Bytes, Bytes), StoreError> {
+    let (length, rest) = payload
+        .split_first_chunk::<4>()
+        .ok_or_else(|| cut_off(what))?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > rest.len() {
+        return Err(cut_off(what));
+    }
+    Ok((payload.slice(4..4 + length), payload.slice(4 + length..)))
+}
+
+/// Cuts bodies of these lengths from the bytes that hold them one after the other.
+pub(super) fn cut(
+    what: &'static str,
+    bodies: &Bytes,
+    lengths: impl Iterator<Item = u32>,
+) -> Result<Vec<Bytes>, StoreError> {
+    let mut at = 0;
+    lengths
+        .map(|length| {
+            let end = at + length as usize;
+            let body = (end <= bodies.len()).then(|| bodies.slice(at..end));
+            at = end;
+            body.ok_or_else(|| cut_off(what))
+        })
+        .collect()
+}
+
+fn cut_off(what: &'static str) -> StoreError {
+    StoreError::Decode {
+        what,
+        source: bincode::error::DecodeError::UnexpectedEnd { additional: 1 },
+    }
 }
 
 /// Writes a value as bincode.

@@ -79,6 +79,12 @@ pub enum StoreError {
         /// How much it was.
         bytes: usize,
     },
+    /// What stood there was removed, once nothing needed it any more.
+    #[error("the journal starts after {position}")]
+    Gone {
+        /// The position that was asked for.
+        position: u64,
+    },
     /// An earlier error was final.
     #[error("the store takes no more writes after an earlier error")]
     Poisoned,

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::committer::{Commit, Committed};
-use super::ledger::Effect;
+use super::ledger::{Effect, Open};
 use super::{Options, Store};
 use crate::domain::delivery::{Attempt, Outcome};
 use crate::domain::event::{Content, Event, EventMeta, Place};
@@ -120,6 +120,14 @@ pub fn apply_all(store: &mut Store) -> Vec<Effect> {
         while !store.ledger.apply(&record, &mut effects).unwrap() {}
     }
     effects
+}
+
+/// What is open for the subscriptions that there are.
+pub fn all_open(store: &Store) -> Vec<Open> {
+    let among = store.ledger.directory().subscriptions();
+    let among: Vec<_> = among.map(|it| it.id).collect();
+    let open = store.ledger.open_before(&among, None, None, usize::MAX);
+    open.unwrap()
 }
 
 /// Writes a checkpoint and waits until it is synced.

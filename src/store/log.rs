@@ -133,12 +133,22 @@ impl Log {
         self.end.send_replace(end);
     }
 
-    /// The record at a position that is known to hold one.
+    /// The record at a position that is known to hold one, unless it is [`StoreError::Gone`].
     pub fn at(&self, position: u64) -> Result<Arc<LogRecord>, StoreError> {
         if let Some(record) = self.cached(position) {
             return Ok(record);
         }
-        self.keep_loaded(&self.journal.read(position)?)
+        let frame = self.journal.read(position);
+        self.keep_loaded(&frame.map_err(|error| self.gone_or(error, position))?)
+    }
+
+    /// A segment that retention has removed cannot be read, and that is no failure.
+    fn gone_or(&self, error: StoreError, position: u64) -> StoreError {
+        if position < self.start() {
+            StoreError::Gone { position }
+        } else {
+            error
+        }
     }
 
     /// The record at or after a position that follows a record. `None` at the end.
@@ -150,37 +160,36 @@ impl Log {
         if let Some(record) = self.cached(position) {
             return Ok(Some(record));
         }
-        self.journal
-            .read_from(position, end)?
+        let frame = self.journal.read_from(position, end);
+        frame
+            .map_err(|error| self.gone_or(error, position))?
             .map(|frame| self.keep_loaded(&frame))
             .transpose()
     }
 
-    /// The event at a place.
+    /// The event at a place, accepted or carried there. `None` when it is there no more.
     pub fn event(&self, place: Place) -> Result<Option<Event>, StoreError> {
-        let record = self.at(place.position)?;
-        Ok(match &record.entry {
-            Some(Entry::Accepted(events)) => events.get(place.index as usize).cloned(),
-            _ => None,
-        })
+        match self.at(place.position) {
+            Ok(record) => Ok(event_of(&record, place)),
+            Err(StoreError::Gone { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Like [`Self::event`], from memory alone.
     pub fn cached_event(&self, place: Place) -> Option<Event> {
-        let record = self.cached(place.position)?;
-        match &record.entry {
-            Some(Entry::Accepted(events)) => events.get(place.index as usize).cloned(),
-            _ => None,
-        }
+        event_of(&*self.cached(place.position)?, place)
     }
 
     /// The attempts that were made to deliver an event, in the order in which they were settled.
     pub fn attempts_of(&self, id: EventId, place: Place) -> Result<Vec<Attempt>, StoreError> {
         let mut attempts = Vec::new();
-        for position in self
-            .attempts
-            .positions(&self.journal, id, place.position, self.end())?
-        {
+        for position in self.attempts.positions(
+            &self.journal,
+            id,
+            place.position.max(self.start()),
+            self.end(),
+        )? {
             if let Some(Entry::Settled(settled)) = &self.at(position)?.entry {
                 attempts.extend(
                     settled
@@ -210,6 +219,15 @@ impl Log {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.push(Arc::clone(&record));
         Ok(record)
+    }
+}
+
+fn event_of(record: &LogRecord, place: Place) -> Option<Event> {
+    let index = place.index as usize;
+    match record.entry.as_ref()? {
+        Entry::Accepted(events) => events.get(index).cloned(),
+        Entry::Carried(events) => events.get(index).map(|carried| carried.event.clone()),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@
 //! store's, it is removed and rebuilt from the journal.
 
 pub mod attempts;
+pub mod carried;
 pub mod committer;
 pub mod entry;
 pub mod error;

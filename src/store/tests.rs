@@ -8,7 +8,7 @@ use std::path::Path;
 use self::history::History;
 use super::error::StoreError;
 use super::fixtures::{
-    Random, apply_all, checkpoint, commit, copy_dir, event, event_id, options, scratch,
+    Random, all_open, apply_all, checkpoint, commit, copy_dir, event, event_id, options, scratch,
 };
 use super::*;
 use crate::domain::directory::Change;
@@ -209,9 +209,11 @@ fn half_a_record_of_a_journal_that_is_gone_is_not_taken_for_applied() {
     let mut store = open(&large(copy.path())).unwrap();
     commit(&store, events(10));
     apply_all(&mut store);
-    let open = store.ledger.open_before(None, usize::MAX).unwrap();
+    let open = all_open(&store);
     assert_eq!(u64::try_from(open.len()).unwrap(), 5 * MANY);
-    let made_up = open.iter().find(|(_, _, open)| open.event < event_id(10));
+    let made_up = open
+        .iter()
+        .find(|(_, open)| open.delivery.event < event_id(10));
     assert_eq!(made_up, None, "it is not in the journal");
 }
 
@@ -232,8 +234,8 @@ fn around_a_subscription(dir: &Path) -> Store {
     commit(&store, change(Change::PutSubscription(made.into())));
     commit(&store, events(2));
     apply_all(&mut store);
-    let open = store.ledger.open_before(None, 10).unwrap();
-    let ids: Vec<_> = open.iter().map(|(_, _, open)| open.event).collect();
+    let open = all_open(&store);
+    let ids: Vec<_> = open.iter().map(|(_, open)| open.delivery.event).collect();
     assert_eq!(ids, [event(2, 10).meta.id], "only what came after it");
     commit(&store, change(Change::DeleteSubscription(id)));
     commit(&store, events(3));
@@ -245,14 +247,14 @@ fn a_subscription_gets_what_came_while_it_was_there_also_when_that_is_replayed()
     let dir = scratch();
     let mut store = around_a_subscription(dir.path());
     apply_all(&mut store);
-    while store.ledger.sweep(0, 10).unwrap() {}
-    assert_eq!(store.ledger.open_before(None, 10).unwrap(), []);
+    while store.ledger.sweep(0, 0, 10).unwrap() {}
+    assert_eq!(all_open(&store), []);
     let copy = scratch();
     copy_dir(dir.path(), copy.path());
     std::fs::remove_dir_all(copy.path().join("state")).unwrap();
     let mut store = open(&options(copy.path())).unwrap();
-    while store.ledger.sweep(0, 10).unwrap() {}
-    assert_eq!(store.ledger.open_before(None, 10).unwrap(), []);
+    while store.ledger.sweep(0, 0, 10).unwrap() {}
+    assert_eq!(all_open(&store), []);
 }
 
 #[test]

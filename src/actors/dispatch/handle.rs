@@ -8,6 +8,7 @@ use crate::actors::Unavailable;
 use crate::domain::event::Place;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::store::error::StoreError;
+use crate::store::ledger::backlog::{Entry, Status};
 use crate::store::ledger::{Ledger, Open};
 use crate::store::state::rows::Slot;
 
@@ -34,13 +35,35 @@ impl DispatchHandle {
         self.ask(move |ledger| ledger.open_of(place)).await
     }
 
-    /// Deliveries that are not settled for good, the newest event first, strictly before a delivery.
+    /// Deliveries for these subscriptions that are not settled for good, those of the newest event
+    /// first, strictly before a delivery.
     pub async fn open_before(
         &self,
+        among: Vec<SubscriptionId>,
+        status: Option<Status>,
         before: Option<(SubscriptionId, Slot)>,
         limit: usize,
     ) -> Result<Vec<Open>, DispatchError> {
-        self.ask(move |ledger| ledger.open_before(before, limit))
+        self.ask(move |ledger| ledger.open_before(&among, status, before, limit))
+            .await
+    }
+
+    /// A delivery of the event of this id, for one of these subscriptions, that is not settled for good.
+    pub async fn open_of_id(
+        &self,
+        among: Vec<SubscriptionId>,
+        id: EventId,
+    ) -> Result<Option<Entry>, DispatchError> {
+        self.ask(move |ledger| ledger.open_of_id(&among, id)).await
+    }
+
+    /// Where an open delivery's event stands now; `None` when it is settled for good.
+    pub async fn place_of(
+        &self,
+        subscription: SubscriptionId,
+        slot: Slot,
+    ) -> Result<Option<Place>, DispatchError> {
+        self.ask(move |ledger| ledger.place_of(subscription, slot))
             .await
     }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use actix::ArbiterHandle;
 
+use super::handle::DispatchHandle;
 use crate::actors::delivery::{self, LaneHandle, Shared, WINDOW};
 use crate::domain::ids::SubscriptionId;
 use crate::outbound::Client;
@@ -61,11 +62,12 @@ pub struct Lanes {
     hungry: Vec<SubscriptionId>,
     homes: Vec<Home>,
     shared: Shared,
+    dispatch: DispatchHandle,
 }
 
 impl Lanes {
     /// No lane yet. `homes` is not empty.
-    pub fn new(homes: Vec<Home>, shared: Shared) -> Self {
+    pub fn new(homes: Vec<Home>, shared: Shared, dispatch: DispatchHandle) -> Self {
         Self {
             by_id: HashMap::new(),
             alarms: BTreeSet::new(),
@@ -73,6 +75,7 @@ impl Lanes {
             hungry: Vec::new(),
             homes,
             shared,
+            dispatch,
         }
     }
 
@@ -108,6 +111,7 @@ impl Lanes {
                         subscription,
                         Todo {
                             slot,
+                            at: slot.place,
                             event,
                             attempts: 0,
                         },
@@ -174,7 +178,8 @@ impl Lanes {
         let room = lane.room();
         let mut todos = ledger.due(subscription, now_ms, lane.retries.len() + room + 1)?;
         todos.retain(|todo| !lane.retries.contains(&todo.slot));
-        lane.starved = todos.len() > room;
+        let starved = todos.len() > room;
+        lane.starved = starved;
         todos.truncate(room);
         lane.retries.extend(todos.iter().map(|todo| todo.slot));
         let room = room - todos.len();
@@ -187,7 +192,8 @@ impl Lanes {
         for todo in todos {
             self.give(subscription, todo);
         }
-        if let Some(due_ms) = ledger.next_due_ms(subscription, now_ms)? {
+        // While more is due than there is room for, room brings the lane back, and no alarm is needed.
+        if !starved && let Some(due_ms) = ledger.next_due_ms(subscription, now_ms)? {
             self.set_alarm(subscription, due_ms);
         }
         Ok(())
@@ -212,7 +218,8 @@ impl Lanes {
             // Ids are random, so lanes spread evenly.
             let at = usize::try_from(subscription.to_bits()).unwrap_or(0) % self.homes.len();
             let Home { arbiter, client } = &self.homes[at];
-            delivery::start(arbiter, subscription, self.shared.clone(), client.clone())
+            let (shared, dispatch) = (self.shared.clone(), self.dispatch.clone());
+            delivery::start(arbiter, subscription, shared, dispatch, client.clone())
         });
         if let Some(refused) = handle.offer(std::mem::take(&mut lane.outgoing)) {
             lane.outgoing = refused;

@@ -96,7 +96,13 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
         Dispatch {
             log: Arc::clone(&parts.shared.log),
             ledger: parts.ledger,
-            lanes: Lanes::new(parts.homes, parts.shared),
+            lanes: Lanes::new(
+                parts.homes,
+                parts.shared,
+                DispatchHandle {
+                    addr: ctx.address(),
+                },
+            ),
             state: parts.state,
             checkpointer: parts.checkpointer,
             _vital: parts.health.vital("dispatch actor"),
@@ -247,7 +253,10 @@ impl Dispatch {
         if self.sweeping || self.is_full(ctx) {
             return;
         }
-        let more = self.or_fail(|dispatch| dispatch.ledger.sweep(now_ms(), SWEEP_ROWS));
+        let more = self.or_fail(|dispatch| {
+            let start = dispatch.log.start();
+            dispatch.ledger.sweep(now_ms(), start, SWEEP_ROWS)
+        });
         if more == Some(true) {
             self.sweeping = true;
             ctx.run_later(SWEEP_PAUSE, |dispatch, ctx| {

@@ -1,4 +1,4 @@
-//! The frame of one record, format 1.
+//! The frame of one record.
 //!
 //! ```text
 //! offset  0  u32  payload length          offset 16  u64  sequence number
@@ -9,11 +9,14 @@
 //! ```
 //! Little endian; records start at multiples of eight, the gap is zeros and belongs to no checksum.
 //! A payload is never empty, so a length of zero says that nothing was written here yet.
+//!
+//! Format 2 is format 1 with more kinds of payload. A release that does not know them must not skip
+//! them, so it refuses the record.
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 40;
 /// The format that this release writes.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// `previous` of the very first record.
 pub const NO_PREVIOUS: u64 = u64::MAX;
 

@@ -211,7 +211,7 @@ fn counted_on(reader: &Reader, here: u64, number: u64) -> Result<bool, StoreErro
     let path = layout.path(number);
     let file = File::open(&path).map_err(StoreError::io("open", &path))?;
     let states_it = |header: Header, position| {
-        header.version == VERSION && header.synced_to > here && header.synced_to <= position
+        header.version <= VERSION && header.synced_to > here && header.synced_to <= position
     };
     let mut candidates = Vec::new();
     let first = layout.offset_of(here.max(layout.first_position(number)));

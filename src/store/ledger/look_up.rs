@@ -3,18 +3,27 @@
 //! Every answer is bounded by the caller, but for the deliveries of one event, which are bounded by
 //! the number of subscriptions.
 
-use std::ops::Range;
-
+use super::backlog::{Entry, Located, Status};
 use super::{Ledger, Todo};
-use crate::domain::delivery::OpenDelivery;
 use crate::domain::event::Place;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::store::error::StoreError;
 use crate::store::state::overlay::Direction;
 use crate::store::state::rows::{self, Slot};
 
-/// A delivery that is not settled for good.
-pub type Open = (SubscriptionId, Slot, OpenDelivery);
+/// A delivery that is not settled for good, and whose it is.
+pub type Open = (SubscriptionId, Entry);
+
+impl From<Entry> for Todo {
+    fn from(entry: Entry) -> Self {
+        Self {
+            slot: entry.slot,
+            at: entry.at,
+            event: entry.delivery.event,
+            attempts: entry.delivery.attempts,
+        }
+    }
+}
 
 impl Ledger {
     /// What waits for its first attempt after `after`, in order.
@@ -24,12 +33,10 @@ impl Ledger {
         after: Option<Slot>,
         limit: usize,
     ) -> Result<Vec<Todo>, StoreError> {
-        let mut range = rows::list_of(b'q', subscription);
-        if let Some(after) = after {
-            range.start = rows::listed(b'q', subscription, after);
-            range.start.push(0);
-        }
-        self.todos(subscription, &range, limit)
+        let entries = self
+            .backlog
+            .waiting(&self.overlay, subscription, after, limit)?;
+        Ok(entries.into_iter().map(Todo::from).collect())
     }
 
     /// What is due again by now, the longest due first.
@@ -39,7 +46,10 @@ impl Ledger {
         now_ms: u64,
         limit: usize,
     ) -> Result<Vec<Todo>, StoreError> {
-        self.todos(subscription, &rows::due_until(subscription, now_ms), limit)
+        let entries = self
+            .backlog
+            .due(&self.overlay, subscription, now_ms, limit)?;
+        Ok(entries.into_iter().map(Todo::from).collect())
     }
 
     /// When the next retry of a subscription is due that is not due by now.
@@ -48,65 +58,55 @@ impl Ledger {
         subscription: SubscriptionId,
         now_ms: u64,
     ) -> Result<Option<u64>, StoreError> {
-        let range =
-            rows::due_until(subscription, now_ms).end..rows::list_of(b'r', subscription).end;
-        let first = self.overlay.scan(&range, Direction::Forward, 1)?;
-        Ok(first.first().and_then(|(key, _)| rows::read_due_ms(key)))
+        self.backlog
+            .next_due_ms(&self.overlay, subscription, now_ms)
     }
 
-    fn todos(
+    /// How many deliveries of a subscription stand so.
+    pub fn count(&self, subscription: SubscriptionId, status: Status) -> usize {
+        self.backlog.count(subscription, status)
+    }
+
+    /// The deliveries of the event that was accepted at a place that are not settled for good.
+    pub fn open_of(&self, place: Place) -> Result<Vec<Open>, StoreError> {
+        self.backlog.of_event(&self.overlay, place)
+    }
+
+    /// Where an open delivery's event stands now.
+    pub fn place_of(
         &self,
         subscription: SubscriptionId,
-        range: &Range<Vec<u8>>,
-        limit: usize,
-    ) -> Result<Vec<Todo>, StoreError> {
-        let mut todos = Vec::new();
-        for (key, _) in self.overlay.scan(range, Direction::Forward, limit)? {
-            let Some(slot) = rows::read_slot(&key) else {
-                continue;
-            };
-            let Some(row) = self.overlay.get(&rows::open(subscription, slot))? else {
-                continue;
-            };
-            let open: OpenDelivery = rows::decode("an open delivery", &row)?;
-            todos.push(Todo {
-                slot,
-                event: open.event,
-                attempts: open.attempts,
-            });
-        }
-        Ok(todos)
+        slot: Slot,
+    ) -> Result<Option<Place>, StoreError> {
+        let open = self.backlog.get(&self.overlay, subscription, slot)?;
+        Ok(open.map(|entry| entry.at))
     }
 
-    /// The deliveries of an event that are not settled for good.
-    pub fn open_of(&self, place: Place) -> Result<Vec<Open>, StoreError> {
-        let rows = self
-            .overlay
-            .scan(&rows::open_of(place), Direction::Forward, usize::MAX)?;
-        rows.into_iter()
-            .map(|(key, value)| read_open(&key, &value))
-            .filter_map(Result::transpose)
-            .collect()
+    /// A delivery of the event of this id for one of these subscriptions that is not settled for good.
+    pub fn open_of_id(
+        &self,
+        among: &[SubscriptionId],
+        id: EventId,
+    ) -> Result<Option<Entry>, StoreError> {
+        self.backlog.of_id(&self.overlay, among, id)
     }
 
-    /// Deliveries that are not settled for good, the newest event first, strictly before a delivery:
-    /// at most `limit` of them.
+    /// Deliveries for these subscriptions that are not settled for good, those of the newest event
+    /// first, strictly before a delivery: at most `limit` of them.
     pub fn open_before(
         &self,
+        among: &[SubscriptionId],
+        status: Option<Status>,
         before: Option<(SubscriptionId, Slot)>,
         limit: usize,
     ) -> Result<Vec<Open>, StoreError> {
-        let end = before.map_or_else(
-            || vec![b'e' + 1],
-            |(subscription, slot)| rows::open(subscription, slot),
-        );
-        let rows = self
-            .overlay
-            .scan(&(vec![b'e']..end), Direction::Backward, limit)?;
-        rows.into_iter()
-            .map(|(key, value)| read_open(&key, &value))
-            .filter_map(Result::transpose)
-            .collect()
+        let overlay = &self.overlay;
+        self.backlog.newest(overlay, among, status, before, limit)
+    }
+
+    /// The first events that stand before a position and are open for anybody, at most `limit` of them.
+    pub fn located_before(&self, position: u64, limit: usize) -> Result<Located, StoreError> {
+        self.backlog.located_before(&self.overlay, position, limit)
     }
 
     /// A position at or before the record that holds the event, near it; where the ledger stands, if
@@ -124,18 +124,4 @@ impl Ledger {
             .map(|(_, value)| rows::decode("an index row", value))
             .transpose()
     }
-}
-
-fn read_open(
-    key: &[u8],
-    value: &[u8],
-) -> Result<Option<(SubscriptionId, Slot, OpenDelivery)>, StoreError> {
-    let Some((subscription, slot)) = rows::read_open(key) else {
-        return Ok(None);
-    };
-    Ok(Some((
-        subscription,
-        slot,
-        rows::decode("an open delivery", value)?,
-    )))
 }

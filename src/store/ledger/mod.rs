@@ -7,6 +7,8 @@
 //!
 //! A checkpoint says: all records before [`Ledger::applied`] are in these rows, and none after it.
 
+pub mod backlog;
+mod carry;
 mod look_up;
 mod save;
 
@@ -14,6 +16,7 @@ pub use self::look_up::Open;
 
 use std::sync::Arc;
 
+use self::backlog::Backlog;
 use super::entry::Entry;
 use super::error::StoreError;
 use super::log::LogRecord;
@@ -66,6 +69,8 @@ pub enum Effect {
 pub struct Todo {
     /// Which delivery.
     pub slot: Slot,
+    /// Where its event stands now.
+    pub at: Place,
     /// The event's id.
     pub event: EventId,
     /// Attempts made so far.
@@ -76,6 +81,9 @@ pub struct Todo {
 #[derive(Debug)]
 pub struct Ledger {
     overlay: Overlay,
+    backlog: Backlog,
+    /// Deleted subscriptions whose deliveries are still being removed.
+    gone: Vec<SubscriptionId>,
     directory: Directory,
     table: MatchTable,
     meta: Meta,
@@ -95,12 +103,15 @@ impl Ledger {
         };
         Self {
             overlay: Overlay::new(state),
+            backlog: Backlog::default(),
+            gone: Vec::new(),
             directory: Directory::default(),
             table: MatchTable::default(),
             meta: Meta {
                 store_id,
                 applied,
                 last_event: None,
+                started_at: start,
             },
             indexed_at: 0,
             first_wait_ms,
@@ -132,6 +143,10 @@ impl Ledger {
         if let Some((_, position)) = last_indexed {
             ledger.indexed_at = rows::decode("an index row", &position)?;
         }
+        ledger.backlog = Backlog::load(state)?;
+        let open = ledger.backlog.subscriptions();
+        let gone = open.filter(|id| ledger.directory.subscription(*id).is_none());
+        ledger.gone = gone.collect();
         ledger.meta = meta;
         ledger.blank = false;
         Ok(Some(ledger))
@@ -193,6 +208,18 @@ impl Ledger {
                     self.change(change, effects)?;
                 }
             }
+            Some(Entry::Carried(events)) => {
+                for (index, carried) in (0..).zip(events) {
+                    let position = record.position;
+                    self.carry(carried, Place { position, index })?;
+                }
+            }
+            Some(Entry::Keys(keys)) => {
+                for (index, key) in (0..).zip(keys) {
+                    let position = record.position;
+                    self.carry_key(key, Place { position, index })?;
+                }
+            }
             Some(Entry::Snapshot(_)) | None => {}
         }
         self.blank &= matches!(record.entry, Some(Entry::Snapshot(_)));
@@ -223,10 +250,7 @@ impl Ledger {
                 events: mark.events,
                 expires_at_ms,
             };
-            self.overlay
-                .put(rows::keyed(&mark.scope), rows::encode(&row)?);
-            self.overlay
-                .put(rows::keyed_expiry(expires_at_ms, &mark.scope), Vec::new());
+            self.put_key(&mark.scope, &row)?;
         }
         let matching = self.table.matching(&self.directory, meta);
         for &subscription in matching.iter() {
@@ -237,15 +261,14 @@ impl Ledger {
             let wait_ms = self.first_wait_ms(subscription);
             let due_ms = (wait_ms > 0).then(|| meta.accepted_at_ms.saturating_add(wait_ms));
             let state = due_ms.map_or(OpenState::Waiting, |due_ms| OpenState::Retrying { due_ms });
-            let open = OpenDelivery {
+            let delivery = OpenDelivery {
                 event: meta.id,
                 attempts: 0,
                 state,
             };
-            self.overlay
-                .put_new(rows::open(subscription, slot), rows::encode(&open)?);
-            self.overlay
-                .put_new(listing(subscription, slot, state), Vec::new());
+            let at = place;
+            let entry = backlog::Entry { slot, at, delivery };
+            self.backlog.put(&self.overlay, subscription, entry)?;
             effects.push(Effect::Created {
                 subscription,
                 slot,
@@ -271,38 +294,46 @@ impl Ledger {
             place: attempt.place,
             generation: attempt.generation,
         };
-        let key = rows::open(subscription, slot);
-        let mut due_ms = None;
-        if let Some(row) = self.overlay.get(&key)? {
-            let open: OpenDelivery = rows::decode("an open delivery", &row)?;
-            self.overlay.remove(listing(subscription, slot, open.state));
-            let deleted = self.directory.subscription(subscription).is_none();
-            let state = match attempt.outcome {
-                Outcome::Retry { due_ms } if !deleted => Some(OpenState::Retrying { due_ms }),
-                Outcome::Dead if !deleted => Some(OpenState::Dead),
-                _ => None,
+        let deleted = self.directory.subscription(subscription).is_none();
+        let state = match attempt.outcome {
+            Outcome::Retry { due_ms } if !deleted => Some(OpenState::Retrying { due_ms }),
+            Outcome::Dead if !deleted => Some(OpenState::Dead),
+            _ => None,
+        };
+        let settled = |entry: backlog::Entry| {
+            let attempts = attempt.number;
+            let event = entry.delivery.event;
+            let delivery = |state| OpenDelivery {
+                event,
+                attempts,
+                state,
             };
-            if let Some(state) = state {
-                let open = OpenDelivery {
-                    attempts: attempt.number,
-                    state,
-                    ..open
-                };
-                self.overlay.put(key, rows::encode(&open)?);
-                self.overlay
-                    .put(listing(subscription, slot, state), Vec::new());
-            } else {
-                self.overlay.remove(key);
-            }
-            if let Some(OpenState::Retrying { due_ms: due }) = state {
-                due_ms = Some(due);
-            }
+            state.map(|state| backlog::Entry {
+                delivery: delivery(state),
+                ..entry
+            })
+        };
+        let overlay = &mut self.overlay;
+        let open = self.backlog.change(overlay, subscription, slot, settled)?;
+        if slot.place.position < self.meta.started_at && (!open || state.is_none()) {
+            self.note_outrun(attempt, state)?;
         }
+        let due_ms = match state {
+            Some(OpenState::Retrying { due_ms }) if open => Some(due_ms),
+            _ => None,
+        };
         effects.push(Effect::Settled {
             subscription,
             slot,
             due_ms,
         });
+        Ok(())
+    }
+
+    fn put_key(&mut self, scope: &[u8; 16], row: &KeyedRequest) -> Result<(), StoreError> {
+        self.overlay.put(rows::keyed(scope), rows::encode(row)?);
+        self.overlay
+            .put(rows::keyed_expiry(row.expires_at_ms, scope), Vec::new());
         Ok(())
     }
 
@@ -340,8 +371,7 @@ impl Ledger {
             Change::DeleteKey(id) => self.overlay.remove(rows::record(b'K', id.to_bits())),
             Change::DeleteSubscription(id) => {
                 self.overlay.remove(rows::record(b'S', id.to_bits()));
-                self.overlay
-                    .put(rows::record(b'c', id.to_bits()), Vec::new());
+                self.gone.push(*id);
                 effects.push(Effect::Unsubscribed(*id));
             }
         }
@@ -352,14 +382,6 @@ impl Ledger {
         self.overlay
             .put(rows::record(prefix, id), rows::encode(record)?);
         Ok(())
-    }
-}
-
-fn listing(subscription: SubscriptionId, slot: Slot, state: OpenState) -> Vec<u8> {
-    match state {
-        OpenState::Waiting => rows::listed(b'q', subscription, slot),
-        OpenState::Retrying { due_ms } => rows::due(subscription, due_ms, slot),
-        OpenState::Dead => rows::listed(b'd', subscription, slot),
     }
 }
 

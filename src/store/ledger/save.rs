@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::Ledger;
-use crate::domain::ids::SubscriptionId;
+use super::backlog::MAX_ENTRIES;
 use crate::store::error::StoreError;
 use crate::store::state::overlay::{Direction, Frozen};
 use crate::store::state::rows::{self, KeyedRequest};
 
 impl Ledger {
-    /// Removes rows that nobody needs any more, a few at a time: those of deleted subscriptions, and
-    /// idempotency keys that are over. Says whether there is more to do.
-    pub fn sweep(&mut self, now_ms: u64, limit: usize) -> Result<bool, StoreError> {
+    /// Removes rows that nobody needs any more, a few at a time: those of deleted subscriptions,
+    /// idempotency keys that are over, and what tells of the log before its start. Says whether there is
+    /// more to do.
+    pub fn sweep(&mut self, now_ms: u64, log_start: u64, limit: usize) -> Result<bool, StoreError> {
         let expired = self
             .overlay
             .scan(&rows::keyed_expired(now_ms), Direction::Forward, limit)?;
@@ -22,36 +23,32 @@ impl Ledger {
             }
             self.overlay.remove(key);
         }
-        let Some((gone, _)) = self
-            .overlay
-            .scan(&rows::all(b'c'), Direction::Forward, 1)?
-            .pop()
-        else {
-            return Ok(removed >= limit);
-        };
-        let bits = gone
-            .get(1..)
-            .and_then(|bits| bits.try_into().ok())
-            .map_or(0, u64::from_be_bytes);
-        let subscription = SubscriptionId::from_bits(bits);
-        for list in *b"qrd" {
-            let rows = self.overlay.scan(
-                &rows::list_of(list, subscription),
-                Direction::Forward,
-                limit,
-            )?;
-            removed += rows.len();
-            for (key, _) in rows {
-                if let Some(slot) = rows::read_slot(&key) {
-                    self.overlay.remove(rows::open(subscription, slot));
-                }
-                self.overlay.remove(key);
+        removed += self.sweep_index(log_start, limit)?;
+        removed += self.sweep_outrun(limit)?;
+        if let Some(&gone) = self.gone.last() {
+            let pages = limit.div_ceil(MAX_ENTRIES);
+            if self.backlog.forget(&mut self.overlay, gone, pages) == 0 {
+                self.gone.pop();
             }
         }
-        if removed == 0 {
-            self.overlay.remove(gone);
+        Ok(removed >= limit || !self.gone.is_empty())
+    }
+
+    /// Of the sparse index, the rows of what was removed.
+    fn sweep_index(&mut self, log_start: u64, limit: usize) -> Result<usize, StoreError> {
+        let first = self
+            .overlay
+            .scan(&rows::all(b'x'), Direction::Forward, limit)?;
+        let mut removed = 0;
+        for (key, value) in first {
+            let position: u64 = rows::decode("an index row", &value)?;
+            if position >= log_start {
+                break;
+            }
+            self.overlay.remove(key);
+            removed += 1;
         }
-        Ok(true)
+        Ok(removed)
     }
 
     /// Forgets an idempotency key, unless it was used anew in the meantime.
@@ -68,7 +65,7 @@ impl Ledger {
 
     /// What a checkpoint would have to hold now.
     pub fn unsaved_bytes(&self) -> usize {
-        self.overlay.bytes()
+        self.overlay.bytes() + self.backlog.dirty_bytes()
     }
 
     /// Whether a checkpoint is being written.
@@ -78,6 +75,7 @@ impl Ledger {
 
     /// Takes everything up to [`Self::applied`] for a checkpoint.
     pub fn freeze(&mut self) -> Result<Arc<Frozen>, StoreError> {
+        self.backlog.save(&mut self.overlay)?;
         self.overlay
             .put(rows::META.to_vec(), rows::encode(&self.meta)?);
         Ok(self.overlay.freeze())

@@ -24,7 +24,7 @@ use crate::store::entry;
 use crate::store::error::StoreError;
 
 /// The format of all values that this release writes.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// The key of [`Meta`].
 pub const META: &[u8] = b"m";
 
@@ -37,6 +37,8 @@ pub struct Meta {
     pub applied: Place,
     /// The id of the last event that was applied: ids given later exceed it.
     pub last_event: Option<EventId>,
+    /// Where the journal started when the state was begun: it knows all that was accepted from there on.
+    pub started_at: u64,
 }
 
 /// The answer that an idempotency key has had.
@@ -64,12 +66,14 @@ pub struct Slot {
 }
 
 impl Slot {
-    const BYTES: usize = 14;
-
-    fn push(self, key: &mut Vec<u8>) {
-        push_place(key, self.place);
-        key.extend_from_slice(&self.generation.to_be_bytes());
-    }
+    /// None is before it.
+    pub const FIRST: Self = Self {
+        place: Place {
+            position: 0,
+            index: 0,
+        },
+        generation: 0,
+    };
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let (place, generation) = bytes.split_first_chunk::<12>()?;
@@ -111,81 +115,28 @@ pub fn all(prefix: u8) -> std::ops::Range<Vec<u8>> {
     vec![prefix]..vec![prefix + 1]
 }
 
-/// A delivery, by event.
-pub fn open(subscription: SubscriptionId, slot: Slot) -> Vec<u8> {
-    let mut key = start(b'e');
+/// A page of open deliveries, by the slot that it was begun with.
+pub fn page(subscription: SubscriptionId, first: Slot) -> Vec<u8> {
+    of_slot(b'o', subscription, first)
+}
+
+/// Reads a key made by [`page`].
+pub fn read_page(key: &[u8]) -> Option<(SubscriptionId, Slot)> {
+    let (subscription, slot) = key.get(1..)?.split_first_chunk()?;
+    let subscription = SubscriptionId::from_bits(u64::from_be_bytes(*subscription));
+    Some((subscription, Slot::read(slot)?))
+}
+
+/// What became of a delivery whose carried event has not come by.
+pub fn outcome(subscription: SubscriptionId, slot: Slot) -> Vec<u8> {
+    of_slot(b't', subscription, slot)
+}
+
+fn of_slot(prefix: u8, subscription: SubscriptionId, slot: Slot) -> Vec<u8> {
+    let mut key = record(prefix, subscription.to_bits());
     push_place(&mut key, slot.place);
-    key.extend_from_slice(&subscription.to_bits().to_be_bytes());
     key.extend_from_slice(&slot.generation.to_be_bytes());
     key
-}
-
-/// All deliveries of the event at a place.
-pub fn open_of(place: Place) -> std::ops::Range<Vec<u8>> {
-    let after = Place {
-        position: place.position,
-        index: place.index + 1,
-    };
-    open_before(place)..open_before(after)
-}
-
-/// The lowest key of the deliveries of an event.
-pub fn open_before(place: Place) -> Vec<u8> {
-    let mut key = start(b'e');
-    push_place(&mut key, place);
-    key
-}
-
-/// Reads the key of a delivery.
-pub fn read_open(key: &[u8]) -> Option<(SubscriptionId, Slot)> {
-    let (place, rest) = key.get(1..)?.split_first_chunk::<12>()?;
-    let (subscription, generation) = rest.split_first_chunk()?;
-    let slot = Slot {
-        place: read_place(place)?,
-        generation: u16::from_be_bytes(*generation.first_chunk()?),
-    };
-    Some((
-        SubscriptionId::from_bits(u64::from_be_bytes(*subscription)),
-        slot,
-    ))
-}
-
-/// A lane's list: `q` waiting or `d` dead.
-pub fn listed(list: u8, subscription: SubscriptionId, slot: Slot) -> Vec<u8> {
-    let mut key = record(list, subscription.to_bits());
-    slot.push(&mut key);
-    key
-}
-
-/// A delivery that is due again.
-pub fn due(subscription: SubscriptionId, due_ms: u64, slot: Slot) -> Vec<u8> {
-    let mut key = record(b'r', subscription.to_bits());
-    key.extend_from_slice(&due_ms.to_be_bytes());
-    slot.push(&mut key);
-    key
-}
-
-/// Everything of one subscription in one list.
-pub fn list_of(list: u8, subscription: SubscriptionId) -> std::ops::Range<Vec<u8>> {
-    let bits = subscription.to_bits();
-    record(list, bits)..record(list, bits + 1)
-}
-
-/// What is due up to a time, that time included.
-pub fn due_until(subscription: SubscriptionId, now_ms: u64) -> std::ops::Range<Vec<u8>> {
-    let mut end = record(b'r', subscription.to_bits());
-    end.extend_from_slice(&now_ms.saturating_add(1).to_be_bytes());
-    record(b'r', subscription.to_bits())..end
-}
-
-/// Reads the delivery at the end of a list's key.
-pub fn read_slot(key: &[u8]) -> Option<Slot> {
-    Slot::read(key.get(key.len().checked_sub(Slot::BYTES)?..)?)
-}
-
-/// Reads the due time of a key made by [`due`].
-pub fn read_due_ms(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(*key.get(9..)?.first_chunk()?))
 }
 
 /// The row of an idempotency key.
@@ -254,46 +205,17 @@ mod tests {
             },
             generation: 3,
         };
-        assert_eq!(
-            read_open(&open(subscription, slot)),
-            Some((subscription, slot))
-        );
-        assert_eq!(read_slot(&listed(b'q', subscription, slot)), Some(slot));
-        let key = due(subscription, 1234, slot);
-        assert_eq!(
-            (read_due_ms(&key), read_slot(&key)),
-            (Some(1234), Some(slot))
-        );
-        assert_eq!(
-            read_expired_scope(&keyed_expiry(5, &[8; 16])),
-            Some([8; 16])
-        );
+        let key = page(subscription, slot);
+        assert_eq!(read_page(&key), Some((subscription, slot)));
+        let key = keyed_expiry(5, &[8; 16]);
+        assert_eq!(read_expired_scope(&key), Some([8; 16]));
     }
 
     #[test]
     fn ranges_hold_their_own_and_nothing_else() {
-        let slot = |position| Slot {
-            place: Place { position, index: 0 },
-            generation: 0,
-        };
-        let (one, two) = (SubscriptionId::from_bits(1), SubscriptionId::from_bits(2));
-        assert!(list_of(b'q', one).contains(&listed(b'q', one, slot(u64::MAX))));
-        assert!(!list_of(b'q', one).contains(&listed(b'q', two, slot(0))));
-        assert!(due_until(one, 100).contains(&due(one, 100, slot(u64::MAX))));
-        assert!(!due_until(one, 100).contains(&due(one, 101, slot(0))));
-        let place = Place {
-            position: 5,
-            index: 1,
-        };
-        assert!(open_of(place).contains(&open(
-            two,
-            Slot {
-                place,
-                generation: 9
-            }
-        )));
-        assert!(!open_of(place).contains(&open(one, slot(6))));
         assert!(keyed_expired(100).contains(&keyed_expiry(99, &[255; 16])));
         assert!(!keyed_expired(100).contains(&keyed_expiry(100, &[0; 16])));
+        assert!(all(b'o').contains(&page(SubscriptionId::from_bits(u64::MAX), Slot::FIRST)));
+        assert!(!all(b'o').contains(&outcome(SubscriptionId::from_bits(0), Slot::FIRST)));
     }
 }

@@ -123,7 +123,7 @@ impl History {
     }
 
     fn sweep_once(&mut self) {
-        self.store().ledger.sweep(0, 3).unwrap();
+        self.store().ledger.sweep(0, 0, 3).unwrap();
     }
 
     fn commit(&mut self) {
@@ -295,7 +295,7 @@ impl History {
     /// The store says what the model says, once nothing is left to apply and to sweep.
     pub fn check(&mut self) {
         apply_all(self.store());
-        while self.store().ledger.sweep(0, 5).unwrap() {}
+        while self.store().ledger.sweep(0, 0, 5).unwrap() {}
         let now_ms = self.random.below(HORIZON_MS);
         self.model.check(self.store.as_ref().unwrap(), now_ms);
     }

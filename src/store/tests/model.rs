@@ -8,6 +8,7 @@ use crate::domain::event::{Event, Place};
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::store::Store;
 use crate::store::ledger::Todo;
+use crate::store::ledger::backlog::Entry;
 use crate::store::state::rows::Slot;
 
 #[derive(Debug, Clone, Default)]
@@ -88,7 +89,13 @@ impl Model {
         assert_eq!(ledger.directory(), &self.directory);
         assert_eq!(ledger.last_event(), self.events.last().map(|it| it.0));
         let all: Vec<_> = self.open.iter().rev().map(listed).collect();
-        assert_eq!(ledger.open_before(None, usize::MAX).unwrap(), all);
+        let among = &self.subscriptions;
+        let found = ledger.open_before(among, None, None, usize::MAX);
+        assert_eq!(found.unwrap(), all);
+        for (of, entry) in &all {
+            let found = ledger.open_of_id(&[*of], entry.delivery.event).unwrap();
+            assert_eq!(found, Some(*entry));
+        }
         for &(event, place) in &self.events {
             let own = self.open.iter().filter(|((at, _), _)| *at == place);
             let own: Vec<_> = own.map(listed).collect();
@@ -130,6 +137,7 @@ impl Model {
         own.map(|((place, _), open)| {
             let todo = Todo {
                 slot: slot(*place),
+                at: *place,
                 event: open.event,
                 attempts: open.attempts,
             };
@@ -164,6 +172,11 @@ fn slot(place: Place) -> Slot {
 
 fn listed(
     ((place, subscription), open): (&(Place, SubscriptionId), &OpenDelivery),
-) -> (SubscriptionId, Slot, OpenDelivery) {
-    (*subscription, slot(*place), *open)
+) -> (SubscriptionId, Entry) {
+    let entry = Entry {
+        slot: slot(*place),
+        at: *place,
+        delivery: *open,
+    };
+    (*subscription, entry)
 }

@@ -1,0 +1,103 @@
+//! What outlives its segment: events with deliveries that are still open, and idempotency keys.
+//!
+//! Before retention removes the oldest segment, what in it is still needed is appended to the journal
+//! again. An event keeps the place that it was accepted at as its name; only where its bytes stand
+//! changes. It is never matched again: its deliveries are listed with it, as they stood when the
+//! record was made. A ledger that saw them come to be knows better and takes only the new address; one
+//! that is rebuilt without their segment takes them from here.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::entry::{decode, encode};
+use super::error::StoreError;
+use super::state::rows::{KeyedRequest, Slot};
+use crate::domain::delivery::OpenDelivery;
+use crate::domain::event::{Event, EventMeta, Place};
+use crate::domain::ids::{EventId, SubscriptionId};
+
+/// An event that is appended again.
+#[derive(Debug, Clone)]
+pub struct CarriedEvent {
+    /// Where it was accepted. One that another store accepted is at a place before the journal's first
+    /// record.
+    pub place: Place,
+    /// The event.
+    pub event: Event,
+    /// Its deliveries that are carried with it.
+    pub open: Vec<CarriedDelivery>,
+}
+
+/// The state of an open delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedDelivery {
+    /// For whom.
+    pub subscription: SubscriptionId,
+    /// Which replay.
+    pub generation: u16,
+    /// How it stood.
+    pub delivery: OpenDelivery,
+}
+
+impl CarriedDelivery {
+    /// What it is known by, if its event was accepted at this place.
+    pub fn slot(&self, place: Place) -> Slot {
+        Slot {
+            place,
+            generation: self.generation,
+        }
+    }
+}
+
+/// An idempotency key that is appended again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedKey {
+    /// A digest of account, integration and key.
+    pub scope: [u8; 16],
+    /// What it answered.
+    pub request: KeyedRequest,
+    /// The ids that it answered with, in order.
+    pub ids: Vec<EventId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    place: Place,
+    meta: EventMeta,
+    open: Vec<CarriedDelivery>,
+}
+
+/// The payload of a record of carried events.
+pub(super) fn encode_events(events: &[CarriedEvent]) -> Result<Vec<u8>, StoreError> {
+    let heads: Vec<Head> = events
+        .iter()
+        .map(|carried| Head {
+            place: carried.place,
+            meta: carried.event.meta.clone(),
+            open: carried.open.clone(),
+        })
+        .collect();
+    let bodies = events.iter().map(|carried| &carried.event.body);
+    super::entry::with_bodies(&encode(&heads)?, bodies)
+}
+
+/// Reads the payload of a record of carried events.
+pub(super) fn decode_events(payload: &Bytes) -> Result<Vec<CarriedEvent>, StoreError> {
+    const WHAT: &str = "a record of carried events";
+    let (heads, bodies) = super::entry::split_bodies(WHAT, payload)?;
+    let heads: Vec<Head> = decode(WHAT, &heads)?;
+    let lengths = heads.iter().map(|head| head.meta.body_bytes);
+    let bodies = super::entry::cut(WHAT, &bodies, lengths)?;
+    let whole = heads
+        .into_iter()
+        .zip(bodies)
+        .map(|(head, body)| CarriedEvent {
+            place: head.place,
+            event: Event {
+                meta: head.meta,
+                body,
+            },
+            open: head.open,
+        });
+    Ok(whole.collect())
+}
