@@ -12,6 +12,8 @@
 //!  the log ──(only the latest end: nothing is lost, it is read from the log)──▶ dispatch
 //!                          dispatch ──(WINDOW deliveries per lane: they stay in the ledger)──▶ lane
 //!                          dispatch ──(1)──▶ checkpoint thread
+//!  retention ──(one step at a time: tried again later)──▶ queue
+//!  retention ──(256: tried again later)──▶ dispatch
 //!                          lane ──(MAX_UNJOURNALLED outcomes in all: lanes stop sending)──▶ queue
 //! ```
 //!
@@ -29,6 +31,7 @@ pub mod health;
 pub mod outcomes;
 pub mod queue;
 pub mod rate_limit;
+pub mod retention;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -22,10 +22,11 @@ use crate::actors::dispatch::{DispatchHandle, Home};
 use crate::actors::health::Health;
 use crate::actors::outcomes::Outcomes;
 use crate::actors::rate_limit::Quotas;
-use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit};
+use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit, retention};
 use crate::config::{Config, Limit};
 use crate::domain::api_key::{self, KeyFormError};
 use crate::domain::rate::Quota;
+use crate::domain::retention::Retention;
 use crate::domain::retry::{Schedule, ScheduleError};
 use crate::http::body::Arriving;
 use crate::http::cursor::Cursors;
@@ -202,13 +203,21 @@ fn start_actors(
     let homes = homes(&guard)?;
     let parts = dispatch::Parts {
         ledger,
-        state,
+        state: Arc::clone(&state),
         checkpointer,
         shared,
         homes,
         health: health.clone(),
     };
     let dispatch = dispatch::start(&control, parts);
+    let parts = retention::Parts {
+        kept: kept(config),
+        log: Arc::clone(&log),
+        state,
+        queue: queue.clone(),
+        dispatch: dispatch.clone(),
+    };
+    retention::start(&control, parts, &health);
     let limits = Limits {
         max_body_bytes: config.ingest.max_body_bytes,
         max_batch_bytes: config.ingest.max_batch_bytes,
@@ -251,6 +260,15 @@ async fn open_store(config: &Config) -> Result<Store, AppError> {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn kept(config: &Config) -> Retention {
+    let kept = &config.retention;
+    Retention {
+        events_ms: millis(kept.events),
+        dead_ms: millis(kept.dead),
+        max_bytes: Some(kept.max_bytes).filter(|bytes| *bytes > 0),
+    }
 }
 
 fn quotas(config: &Config) -> Quotas {

@@ -28,6 +28,9 @@ const QUEUE_CAPACITY: RangeInclusive<i64> = 1..=1_000_000;
 const QUEUE_BYTES: RangeInclusive<i64> = MIB..=4 * GIB;
 const CACHE_BYTES: RangeInclusive<i64> = MIB..=16 * GIB;
 const MIN_FREE_BYTES: RangeInclusive<i64> = 0..=1024 * GIB;
+const RETENTION: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
+const JOURNAL_BYTES: RangeInclusive<i64> = 0..=1024 * 1024 * GIB;
 const ATTEMPTS: RangeInclusive<usize> = 1..=50;
 const RETRY_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(30 * 24);
 const DELIVERY_TIMEOUT: RangeInclusive<Duration> =
@@ -50,6 +53,8 @@ pub struct Config {
     pub queue: Queue,
     /// The disk.
     pub store: Store,
+    /// How long things are kept.
+    pub retention: Retention,
     /// Requests per API key.
     pub rate_limit: RateLimit,
     /// Attempts to deliver.
@@ -94,6 +99,17 @@ pub struct Store {
     pub cache_bytes: u64,
     /// Free space below which new events are refused.
     pub min_free_bytes: u64,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Events.
+    pub events: Duration,
+    /// Dead deliveries.
+    pub dead: Duration,
+    /// What the journal may take on disk; 0 for four fifths of what the disk has for it.
+    pub max_bytes: u64,
 }
 
 /// Fixed windows per API key, one for each class of requests.
@@ -177,6 +193,11 @@ impl Config {
             store: Store {
                 cache_bytes: from.read("store.cache_bytes", &whole_number(CACHE_BYTES))?,
                 min_free_bytes: from.read("store.min_free_bytes", &whole_number(MIN_FREE_BYTES))?,
+            },
+            retention: Retention {
+                events: from.read("retention.events", &duration(RETENTION))?,
+                dead: from.read("retention.dead", &duration(RETENTION))?,
+                max_bytes: from.read("retention.max_bytes", &whole_number(JOURNAL_BYTES))?,
             },
             rate_limit: RateLimit {
                 manage: from.read("rate_limit.manage", &limit())?,

@@ -17,5 +17,6 @@ pub mod json;
 pub mod matching;
 pub mod permission;
 pub mod rate;
+pub mod retention;
 pub mod retry;
 pub mod signature;

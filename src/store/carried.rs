@@ -6,15 +6,60 @@
 //! record was made. A ledger that saw them come to be knows better and takes only the new address; one
 //! that is rebuilt without their segment takes them from here.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{decode, encode};
 use super::error::StoreError;
 use super::state::rows::{KeyedRequest, Slot};
-use crate::domain::delivery::OpenDelivery;
+use crate::domain::delivery::{Attempt, OpenDelivery};
 use crate::domain::event::{Event, EventMeta, Place};
 use crate::domain::ids::{EventId, SubscriptionId};
+
+/// What retention has one commit append.
+#[derive(Debug, Clone, Default)]
+pub struct Carry {
+    /// The position up to which the log says what is in here. What was settled since is left out when
+    /// it is written, so that no record ever tells of what is over.
+    pub as_of: u64,
+    /// Deliveries that end here.
+    pub ended: Vec<Attempt>,
+    /// Events with what is open of them.
+    pub events: Vec<CarriedEvent>,
+    /// Idempotency keys that still hold.
+    pub keys: Vec<CarriedKey>,
+}
+
+impl Carry {
+    /// Whether there is nothing to append.
+    pub fn is_empty(&self) -> bool {
+        self.ended.is_empty() && self.events.is_empty() && self.keys.is_empty()
+    }
+
+    /// The bytes of its events' bodies.
+    pub fn bytes(&self) -> usize {
+        let bodies = self.events.iter().map(|carried| carried.event.body.len());
+        bodies.sum()
+    }
+
+    /// Leaves out what was settled since.
+    pub fn leave_out(&mut self, settled: &HashSet<(SubscriptionId, Slot)>) {
+        if settled.is_empty() {
+            return;
+        }
+        self.ended
+            .retain(|attempt| !settled.contains(&(attempt.subscription, attempt.slot())));
+        for carried in &mut self.events {
+            let place = carried.place;
+            let known =
+                |open: &CarriedDelivery| settled.contains(&(open.subscription, open.slot(place)));
+            carried.open.retain(|open| !known(open));
+        }
+        self.events.retain(|carried| !carried.open.is_empty());
+    }
+}
 
 /// An event that is appended again.
 #[derive(Debug, Clone)]

@@ -4,11 +4,13 @@
 //! It keeps the directory as of the journal's end, which is what a new segment starts with. An error
 //! that is no refusal is final: later commits are refused without being tried.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use tokio::sync::oneshot;
 
+use super::carried::Carry;
 use super::entry::Entry;
 use super::error::StoreError;
 use super::journal::Writer;
@@ -27,6 +29,8 @@ pub struct Commit {
     pub changes: Vec<Change>,
     /// Attempts; they come next.
     pub attempts: Vec<Attempt>,
+    /// What outlives its segment.
+    pub carry: Carry,
     /// Accepted events, in the order of their ids.
     pub events: Vec<Event>,
     /// Whether to look if a full disk has room again.
@@ -42,6 +46,9 @@ pub struct Committed {
     /// next segment, and what is left of this one is for what was accepted already.
     pub refusal: Option<String>,
 }
+
+/// How far retention's view may be behind the log: that much is in memory still.
+const MAX_LAG_BYTES: u64 = 4 << 20;
 
 type Job = (Commit, oneshot::Sender<Result<Committed, StoreError>>);
 
@@ -103,53 +110,89 @@ impl Work {
         Ok(Committed { events_at, refusal })
     }
 
+    /// What retention found open may have been settled by now. If it looked too long ago to tell at
+    /// little cost, it looks again.
+    fn bring_up_to_date(&self, commit: &mut Commit) -> Result<(), StoreError> {
+        if commit.carry.is_empty() {
+            return Ok(());
+        }
+        let mut position = commit.carry.as_of;
+        if self.log.end() - position > MAX_LAG_BYTES {
+            commit.carry.ended.clear();
+            commit.carry.events.clear();
+            return Ok(());
+        }
+        let slot = |attempt: &Attempt| (attempt.subscription, attempt.slot());
+        let mut settled: HashSet<_> = commit.attempts.iter().map(slot).collect();
+        while let Some(record) = self.log.next(position)? {
+            if let Some(Entry::Settled(attempts)) = &record.entry {
+                settled.extend(attempts.iter().map(slot));
+            }
+            position = record.next;
+        }
+        commit.carry.leave_out(&settled);
+        commit.attempts.append(&mut commit.carry.ended);
+        Ok(())
+    }
+
     /// Writes and publishes; returns where the events stand.
-    fn write(&mut self, commit: Commit) -> Result<Option<u64>, StoreError> {
-        let Commit {
-            at_ms,
-            changes,
-            attempts,
-            events,
-            ..
-        } = commit;
-        if changes.is_empty() && attempts.is_empty() && events.is_empty() {
+    fn write(&mut self, mut commit: Commit) -> Result<Option<u64>, StoreError> {
+        self.bring_up_to_date(&mut commit)?;
+        let mut records = Vec::with_capacity(5);
+        if !commit.changes.is_empty() {
+            records.push(Entry::encode_directory(&commit.changes)?);
+        }
+        if !commit.attempts.is_empty() {
+            records.push(Entry::encode_settled(&commit.attempts)?);
+        }
+        if !commit.carry.events.is_empty() {
+            records.push(Entry::encode_carried(&commit.carry.events)?);
+        }
+        if !commit.carry.keys.is_empty() {
+            records.push(Entry::encode_keys(&commit.carry.keys)?);
+        }
+        if !commit.events.is_empty() {
+            records.push(Entry::encode_accepted(&commit.events)?);
+        }
+        if records.is_empty() {
             return Ok(None);
         }
-        let mut records = Vec::with_capacity(3);
-        if !changes.is_empty() {
-            records.push(Entry::encode_directory(&changes)?);
-        }
-        if !attempts.is_empty() {
-            records.push(Entry::encode_settled(&attempts)?);
-        }
-        if !events.is_empty() {
-            records.push(Entry::encode_accepted(&events)?);
-        }
         let directory = &self.directory;
-        let written = self.writer.append(&records, at_ms, || {
+        let written = self.writer.append(&records, commit.at_ms, || {
             Entry::encode_snapshot(&directory.to_changes())
         })?;
-        for change in &changes {
+        for change in &commit.changes {
             self.directory.apply(change);
         }
-        let events_at = written
-            .last()
-            .filter(|_| !events.is_empty())
-            .map(|record| record.position);
-        let mut entries = Vec::with_capacity(3);
-        entries.extend((!changes.is_empty()).then_some(Entry::Directory(changes)));
-        entries.extend((!attempts.is_empty()).then_some(Entry::Settled(attempts)));
-        if let Some(record) = written.last().filter(|_| !events.is_empty()) {
-            entries.push(Entry::Accepted(shared(events, record)));
-        }
-        let records = entries.into_iter().zip(written);
-        self.log.publish(
-            records
-                .map(|(entry, written)| log_record(entry, &written))
-                .collect(),
-        );
+        let has_events = !commit.events.is_empty();
+        let events_at = written.last().filter(|_| has_events);
+        let events_at = events_at.map(|record| record.position);
+        let entries = entries(commit, written.last()).into_iter();
+        let records = entries.zip(&written);
+        let records = records.map(|(entry, written)| log_record(entry, written));
+        self.log.publish(records.collect());
         Ok(events_at)
     }
+}
+
+/// What was written, in the same order; `last` is the last record of it.
+fn entries(commit: Commit, last: Option<&Written>) -> Vec<Entry> {
+    let Commit {
+        changes,
+        attempts,
+        carry,
+        events,
+        ..
+    } = commit;
+    let mut entries = Vec::with_capacity(5);
+    entries.extend((!changes.is_empty()).then_some(Entry::Directory(changes)));
+    entries.extend((!attempts.is_empty()).then_some(Entry::Settled(attempts)));
+    entries.extend((!carry.events.is_empty()).then_some(Entry::Carried(carry.events)));
+    entries.extend((!carry.keys.is_empty()).then_some(Entry::Keys(carry.keys)));
+    if let Some(record) = last.filter(|_| !events.is_empty()) {
+        entries.push(Entry::Accepted(shared(events, record)));
+    }
+    entries
 }
 
 /// Lets the events' bodies share the written record, so that what the callers sent can be freed.

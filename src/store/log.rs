@@ -99,6 +99,11 @@ impl Log {
         self.holds.hold()
     }
 
+    /// Moves the start forward, unless somebody holds what stands before it. Says whether it did.
+    pub(super) fn advance(&self, start: u64) -> bool {
+        self.holds.advance(start)
+    }
+
     /// The position up to which everything is synced.
     pub fn end(&self) -> u64 {
         *self.end.borrow()

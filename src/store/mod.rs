@@ -19,6 +19,7 @@ pub mod journal;
 pub mod ledger;
 pub mod log;
 pub mod reserve;
+pub mod retention;
 pub mod state;
 
 use std::fs::{DirBuilder, File};

@@ -2,10 +2,12 @@
 
 mod history;
 mod model;
+mod retire;
 
 use std::path::Path;
 
 use self::history::History;
+use self::retire::{TWO_SEGMENTS, retire};
 use super::error::StoreError;
 use super::fixtures::{
     Random, all_open, apply_all, checkpoint, commit, copy_dir, event, event_id, options, scratch,
@@ -56,6 +58,44 @@ fn survives(harm: impl Fn(&Path, &mut Random), rebuilt: bool) {
 #[test]
 fn after_a_crash_all_that_was_open_is_open_and_nothing_else() {
     survives(|_, _| {}, false);
+}
+
+/// With segments removed in between, by a store that goes on or by the journal alone.
+fn survives_retention(harm: impl Fn(&Path, &mut Random)) {
+    for seed in seeds() {
+        let _seed = Seed(seed);
+        let mut history = History::new(seed);
+        let mut removed = 0;
+        for _ in 0..4 {
+            history.run(25);
+            let before = history.store().log.start();
+            retire(&mut history, &TWO_SEGMENTS);
+            removed += u32::from(history.store().log.start() > before);
+            if history.random.chance(50) {
+                history.run(5);
+            }
+            history.crash();
+            let state = history.dir().join("state");
+            harm(&state, &mut history.random);
+            history.reopen();
+            history.check();
+        }
+        assert!(removed > 0, "nothing was ever removed");
+    }
+}
+
+#[test]
+fn what_is_open_outlives_its_segment() {
+    survives_retention(|_, _| {});
+}
+
+#[test]
+fn what_is_open_outlives_its_segment_also_in_the_journal_alone() {
+    survives_retention(|state, random| {
+        if random.chance(70) {
+            std::fs::remove_dir_all(state).unwrap();
+        }
+    });
 }
 
 #[test]

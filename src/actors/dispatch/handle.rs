@@ -8,7 +8,7 @@ use crate::actors::Unavailable;
 use crate::domain::event::Place;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::store::error::StoreError;
-use crate::store::ledger::backlog::{Entry, Status};
+use crate::store::ledger::backlog::{Entry, Located, Status};
 use crate::store::ledger::{Ledger, Open};
 use crate::store::state::rows::Slot;
 
@@ -65,6 +65,25 @@ impl DispatchHandle {
     ) -> Result<Option<Place>, DispatchError> {
         self.ask(move |ledger| ledger.place_of(subscription, slot))
             .await
+    }
+
+    /// The first events that stand before a position and are open for anybody, at most `limit` of them,
+    /// and the position up to which the log says so.
+    pub async fn located_before(
+        &self,
+        position: u64,
+        limit: usize,
+    ) -> Result<(u64, Located), DispatchError> {
+        self.ask(move |ledger| {
+            let as_of = ledger.applied().position;
+            Ok((as_of, ledger.located_before(position, limit)?))
+        })
+        .await
+    }
+
+    /// Everything before this position has been applied.
+    pub async fn applied(&self) -> Result<u64, DispatchError> {
+        self.ask(|ledger| Ok(ledger.applied().position)).await
     }
 
     /// A position at or before the record that holds an event, near it.

@@ -10,6 +10,7 @@ use crate::domain::delivery::Attempt;
 use crate::domain::directory::Change;
 use crate::domain::event::{Event, EventMeta, IdempotencyMark, NewEvent};
 use crate::domain::ids::EventId;
+use crate::store::carried::Carry;
 
 /// Event bytes after which a batch is full and the next one is begun.
 const MAX_BATCH_BYTES: usize = 4 << 20;
@@ -94,13 +95,15 @@ impl Batch {
     }
 }
 
-/// What rides along with events: directory changes and outcomes of attempts.
+/// What rides along with events: directory changes, outcomes of attempts, what outlives its segment.
 #[derive(Default)]
 pub struct Riders {
     /// To be journalled; somebody waits.
     pub changes: Vec<Change>,
-    /// Who waits for the changes.
-    pub change_callers: Vec<oneshot::Sender<Result<(), QueueError>>>,
+    /// To be journalled; retention waits, and asks one thing at a time.
+    pub carry: Carry,
+    /// Who waits for the changes, or for retention.
+    pub callers: Vec<oneshot::Sender<Result<(), QueueError>>>,
     /// To be journalled; nobody waits.
     pub attempts: Vec<Attempt>,
     /// What counts the attempts until then.

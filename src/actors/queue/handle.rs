@@ -14,6 +14,7 @@ use crate::domain::delivery::Attempt;
 use crate::domain::directory::Change;
 use crate::domain::event::NewEvent;
 use crate::domain::ids::{AccountId, EventId, IntegrationId};
+use crate::store::carried::Carry;
 use crate::store::state::rows::KeyedRequest;
 
 /// How much may wait for a commit.
@@ -143,6 +144,14 @@ impl QueueHandle {
         answer.await.map_err(|_| QueueError::Unavailable)?
     }
 
+    /// Has what outlives its segment committed, and the deliveries that end with it. Returns once they
+    /// are on disk.
+    pub async fn carry(&self, carry: Carry) -> Result<(), QueueError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(CarryOver { carry, reply })?;
+        answer.await.map_err(|_| QueueError::Unavailable)?
+    }
+
     /// Has the outcome of an attempt committed, some time soon. The permit counts it until then.
     pub fn settle(&self, attempt: Attempt, permit: OwnedSemaphorePermit) {
         // Refused only when the relay is stopping; the attempt is repeated after the restart.
@@ -174,6 +183,13 @@ pub(super) struct Accept {
 #[rtype(result = "()")]
 pub(super) struct ChangeDirectory {
     pub(super) changes: Vec<Change>,
+    pub(super) reply: oneshot::Sender<Result<(), QueueError>>,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct CarryOver {
+    pub(super) carry: Carry,
     pub(super) reply: oneshot::Sender<Result<(), QueueError>>,
 }
 

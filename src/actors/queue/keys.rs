@@ -10,9 +10,8 @@ use std::sync::Arc;
 use crate::domain::event::{IdempotencyMark, Place};
 use crate::domain::ids::EventId;
 use crate::store::error::StoreError;
-use crate::store::ledger::IDEMPOTENCY_KEEP_MS;
 use crate::store::state::State;
-use crate::store::state::rows::{self, KeyedRequest};
+use crate::store::state::rows::{self, IDEMPOTENCY_KEEP_MS, KeyedRequest};
 
 /// What a request with a key finds.
 #[derive(Debug, PartialEq, Eq)]

@@ -26,13 +26,14 @@ use tokio::sync::oneshot;
 
 use self::batch::{Batch, Caller, Riders};
 use self::event_ids::EventIds;
-use self::handle::{Accept, ChangeDirectory, Settle};
+use self::handle::{Accept, CarryOver, ChangeDirectory, Settle};
 pub use self::handle::{Accepted, Incoming, Limits, Permit, QueueError, QueueHandle};
 use self::keys::{Claim, Keys};
 use super::health::{Health, Vital};
 use super::now_ms;
 use crate::domain::event::Place;
 use crate::domain::ids::EventId;
+use crate::store::carried::Carry;
 use crate::store::committer::{Commit, Committed, Committer};
 use crate::store::state::State;
 
@@ -160,7 +161,21 @@ impl Handler<ChangeDirectory> for Queue {
             return;
         }
         self.riders.changes.extend(changes);
-        self.riders.change_callers.push(reply);
+        self.riders.callers.push(reply);
+        self.pump(ctx);
+    }
+}
+
+impl Handler<CarryOver> for Queue {
+    type Result = ();
+
+    fn handle(&mut self, CarryOver { carry, reply }: CarryOver, ctx: &mut Self::Context) {
+        if self.stage == Stage::Failed || !self.riders.carry.is_empty() {
+            let _ = reply.send(Err(QueueError::Unavailable));
+            return;
+        }
+        self.riders.carry = carry;
+        self.riders.callers.push(reply);
         self.pump(ctx);
     }
 }
@@ -210,7 +225,7 @@ impl Queue {
             return;
         }
         let urgent = !self.batches.is_empty()
-            || !self.riders.changes.is_empty()
+            || !self.riders.callers.is_empty()
             || self.riders.attempts.len() >= MANY_OUTCOMES;
         if urgent {
             self.commit(ctx);
@@ -233,12 +248,13 @@ impl Queue {
 
     fn commit(&mut self, ctx: &mut Context<Self>) {
         let mut batch = self.batches.pop_front().unwrap_or_default();
-        let riders = std::mem::take(&mut self.riders);
+        let mut riders = std::mem::take(&mut self.riders);
         let ids = batch.ids();
         let commit = Commit {
             at_ms: now_ms(),
             changes: riders.changes.clone(),
             attempts: riders.attempts.clone(),
+            carry: std::mem::take(&mut riders.carry),
             events: std::mem::take(&mut batch.events),
             look_for_space: std::mem::take(&mut self.look_for_space),
         };
@@ -258,11 +274,7 @@ impl Queue {
                         Ok(_) => "the thread that writes the journal is gone".to_owned(),
                         Err(_) => format!("a sync of the journal took over {COMMIT_TIMEOUT:?}"),
                     });
-                    queue.answer_all(
-                        batch.callers,
-                        riders.change_callers,
-                        QueueError::Unavailable,
-                    );
+                    queue.answer_all(batch.callers, riders.callers, QueueError::Unavailable);
                 }
             }),
         );
@@ -293,7 +305,7 @@ impl Queue {
                 .reply
                 .send(Ok(Accepted::Now(ids[caller.events].to_vec())));
         }
-        for caller in riders.change_callers {
+        for caller in riders.callers {
             let _ = caller.send(Ok(()));
         }
         self.pump(ctx);
@@ -305,9 +317,9 @@ impl Queue {
         self.stage = Stage::Idle;
         self.refusing = true;
         self.health.set_refusal(Some(reason.to_owned()));
-        let change_callers = std::mem::take(&mut riders.change_callers);
+        let waiting_riders = std::mem::take(&mut riders.callers);
         self.riders.put_back(riders);
-        self.answer_all(callers, change_callers, QueueError::NoSpace);
+        self.answer_all(callers, waiting_riders, QueueError::NoSpace);
     }
 
     fn fail(&mut self, reason: String) {
@@ -319,10 +331,11 @@ impl Queue {
     fn answer_all(
         &mut self,
         callers: Vec<Caller>,
-        change_callers: Vec<oneshot::Sender<Result<(), QueueError>>>,
+        waiting_riders: Vec<oneshot::Sender<Result<(), QueueError>>>,
         error: QueueError,
     ) {
         self.riders.changes.clear();
+        self.riders.carry = Carry::default();
         let waiting = std::mem::take(&mut self.batches)
             .into_iter()
             .flat_map(|batch| batch.callers);
@@ -332,8 +345,8 @@ impl Queue {
             }
             let _ = caller.reply.send(Err(error));
         }
-        let waiting = std::mem::take(&mut self.riders.change_callers);
-        for caller in change_callers.into_iter().chain(waiting) {
+        let waiting = std::mem::take(&mut self.riders.callers);
+        for caller in waiting_riders.into_iter().chain(waiting) {
             let _ = caller.send(Err(error));
         }
     }

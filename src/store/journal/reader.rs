@@ -136,6 +136,12 @@ impl Reader {
         }))
     }
 
+    /// Closes the file of a segment that is about to go.
+    pub fn close(&self, number: u64) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|(open, _)| *open != number);
+    }
+
     fn damaged(&self, position: u64, what: &'static str) -> StoreError {
         StoreError::Damaged {
             path: self.layout.path(self.layout.segment_of(position)),

@@ -16,6 +16,7 @@ use crate::store::error::{NoSpace, StoreError};
 pub const HEADER_BYTES: usize = 64;
 /// The format that this release writes.
 pub const VERSION: u32 = 1;
+const CREATED_AT: u64 = 48;
 const MAGIC: &[u8; 8] = b"PSTRJRNL";
 
 /// Where segments are and how they are cut.
@@ -101,6 +102,29 @@ impl Layout {
         file.sync_all().map_err(StoreError::io("sync", &path))?;
         sync_dir(&self.dir)?;
         Ok(file)
+    }
+
+    /// When a segment was begun, in milliseconds of Unix time. `None` when it was not yet.
+    pub fn created_at_ms(&self, number: u64) -> Result<Option<u64>, StoreError> {
+        let path = self.path(number);
+        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+        if !self.check_header(number, &file)? {
+            return Ok(None);
+        }
+        let mut bytes = [0; 8];
+        read_up_to(&file, &mut bytes, CREATED_AT).map_err(StoreError::io("read", &path))?;
+        Ok(Some(u64::from_le_bytes(bytes)))
+    }
+
+    /// Removes a segment and what belongs to it, and syncs that.
+    pub fn remove(&self, number: u64) -> Result<(), StoreError> {
+        let path = self.path(number);
+        let index = path.with_extension("idx");
+        if index.exists() {
+            std::fs::remove_file(&index).map_err(StoreError::io("remove", &index))?;
+        }
+        std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        sync_dir(&self.dir)
     }
 
     /// Whether so much can be used without touching the reserve.

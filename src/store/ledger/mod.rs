@@ -29,8 +29,6 @@ use crate::domain::event::{Event, Place};
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::domain::matching::MatchTable;
 
-/// How long an idempotency key is kept: 24 hours.
-pub const IDEMPOTENCY_KEEP_MS: u64 = 24 * 3600 * 1000;
 /// A row of the sparse index stands for at least this much journal.
 const INDEX_EVERY_BYTES: u64 = 256 << 10;
 /// After how many effects a record is left to be gone on with, so that a wide fan-out never holds up
@@ -87,7 +85,8 @@ pub struct Ledger {
     directory: Directory,
     table: MatchTable,
     meta: Meta,
-    indexed_at: u64,
+    /// Where the last event of the sparse index stands.
+    indexed_at: Option<u64>,
     first_wait_ms: u64,
     /// Nothing but snapshots was applied: the directory has no past.
     blank: bool,
@@ -113,7 +112,7 @@ impl Ledger {
                 last_event: None,
                 started_at: start,
             },
-            indexed_at: 0,
+            indexed_at: None,
             first_wait_ms,
             blank: true,
         }
@@ -141,7 +140,7 @@ impl Ledger {
         }
         let last_indexed = state.range(rows::all(b'x')).next_back().transpose()?;
         if let Some((_, position)) = last_indexed {
-            ledger.indexed_at = rows::decode("an index row", &position)?;
+            ledger.indexed_at = Some(rows::decode("an index row", &position)?);
         }
         ledger.backlog = Backlog::load(state)?;
         let open = ledger.backlog.subscriptions();
@@ -233,23 +232,17 @@ impl Ledger {
     fn accept(&mut self, event: &Event, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
         let meta = &event.meta;
         let place = self.meta.applied;
-        if place.index == 0 && place.position >= self.indexed_at.saturating_add(INDEX_EVERY_BYTES)
-            || self.meta.last_event.is_none()
-        {
-            self.indexed_at = place.position;
+        let due = self.indexed_at.is_none_or(|last| {
+            place.index == 0 && place.position >= last.saturating_add(INDEX_EVERY_BYTES)
+        });
+        if due {
+            self.indexed_at = Some(place.position);
             self.overlay
                 .put_new(rows::indexed(meta.id), rows::encode(&place.position)?);
         }
         self.meta.last_event = Some(meta.id);
         if let Some(mark) = meta.idempotency {
-            let expires_at_ms = meta.accepted_at_ms.saturating_add(IDEMPOTENCY_KEEP_MS);
-            let row = KeyedRequest {
-                body: mark.body,
-                first: meta.id,
-                place,
-                events: mark.events,
-                expires_at_ms,
-            };
+            let row = KeyedRequest::of(&mark, meta, place);
             self.put_key(&mark.scope, &row)?;
         }
         let matching = self.table.matching(&self.directory, meta);
@@ -315,9 +308,6 @@ impl Ledger {
         };
         let overlay = &mut self.overlay;
         let open = self.backlog.change(overlay, subscription, slot, settled)?;
-        if slot.place.position < self.meta.started_at && (!open || state.is_none()) {
-            self.note_outrun(attempt, state)?;
-        }
         let due_ms = match state {
             Some(OpenState::Retrying { due_ms }) if open => Some(due_ms),
             _ => None,

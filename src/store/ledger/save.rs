@@ -24,7 +24,6 @@ impl Ledger {
             self.overlay.remove(key);
         }
         removed += self.sweep_index(log_start, limit)?;
-        removed += self.sweep_outrun(limit)?;
         if let Some(&gone) = self.gone.last() {
             let pages = limit.div_ceil(MAX_ENTRIES);
             if self.backlog.forget(&mut self.overlay, gone, pages) == 0 {

@@ -10,6 +10,7 @@ use crate::domain::directory::fixtures::subscription;
 use crate::domain::event::IdempotencyMark;
 use crate::store::fixtures::{attempt, event, event_id, scratch};
 use crate::store::state::checkpoint;
+use crate::store::state::rows::IDEMPOTENCY_KEEP_MS;
 
 const STORE: [u8; 16] = [3; 16];
 const SCOPE: [u8; 16] = [5; 16];

@@ -18,11 +18,14 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::event::Place;
+use crate::domain::delivery::Attempt;
+use crate::domain::event::{EventMeta, IdempotencyMark, Place};
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::store::entry;
 use crate::store::error::StoreError;
 
+/// How long an idempotency key is kept: 24 hours.
+pub const IDEMPOTENCY_KEEP_MS: u64 = 24 * 3600 * 1000;
 /// The format of all values that this release writes.
 pub const VERSION: u8 = 2;
 /// The key of [`Meta`].
@@ -56,6 +59,19 @@ pub struct KeyedRequest {
     pub expires_at_ms: u64,
 }
 
+impl KeyedRequest {
+    /// The answer to a request with this mark, whose first event is this one.
+    pub fn of(mark: &IdempotencyMark, first: &EventMeta, place: Place) -> Self {
+        Self {
+            body: mark.body,
+            first: first.id,
+            place,
+            events: mark.events,
+            expires_at_ms: first.accepted_at_ms.saturating_add(IDEMPOTENCY_KEEP_MS),
+        }
+    }
+}
+
 /// Which delivery of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
@@ -63,6 +79,16 @@ pub struct Slot {
     pub place: Place,
     /// Which replay.
     pub generation: u16,
+}
+
+impl Attempt {
+    /// The delivery that this is an attempt of, as its subscription's lane knows it.
+    pub fn slot(&self) -> Slot {
+        Slot {
+            place: self.place,
+            generation: self.generation,
+        }
+    }
 }
 
 impl Slot {
@@ -82,11 +108,6 @@ impl Slot {
             generation: u16::from_be_bytes(*generation.first_chunk()?),
         })
     }
-}
-
-fn push_place(key: &mut Vec<u8>, place: Place) {
-    key.extend_from_slice(&place.position.to_be_bytes());
-    key.extend_from_slice(&place.index.to_be_bytes());
 }
 
 fn read_place(bytes: &[u8]) -> Option<Place> {
@@ -117,7 +138,11 @@ pub fn all(prefix: u8) -> std::ops::Range<Vec<u8>> {
 
 /// A page of open deliveries, by the slot that it was begun with.
 pub fn page(subscription: SubscriptionId, first: Slot) -> Vec<u8> {
-    of_slot(b'o', subscription, first)
+    let mut key = record(b'o', subscription.to_bits());
+    key.extend_from_slice(&first.place.position.to_be_bytes());
+    key.extend_from_slice(&first.place.index.to_be_bytes());
+    key.extend_from_slice(&first.generation.to_be_bytes());
+    key
 }
 
 /// Reads a key made by [`page`].
@@ -125,18 +150,6 @@ pub fn read_page(key: &[u8]) -> Option<(SubscriptionId, Slot)> {
     let (subscription, slot) = key.get(1..)?.split_first_chunk()?;
     let subscription = SubscriptionId::from_bits(u64::from_be_bytes(*subscription));
     Some((subscription, Slot::read(slot)?))
-}
-
-/// What became of a delivery whose carried event has not come by.
-pub fn outcome(subscription: SubscriptionId, slot: Slot) -> Vec<u8> {
-    of_slot(b't', subscription, slot)
-}
-
-fn of_slot(prefix: u8, subscription: SubscriptionId, slot: Slot) -> Vec<u8> {
-    let mut key = record(prefix, subscription.to_bits());
-    push_place(&mut key, slot.place);
-    key.extend_from_slice(&slot.generation.to_be_bytes());
-    key
 }
 
 /// The row of an idempotency key.
@@ -216,6 +229,6 @@ mod tests {
         assert!(keyed_expired(100).contains(&keyed_expiry(99, &[255; 16])));
         assert!(!keyed_expired(100).contains(&keyed_expiry(100, &[0; 16])));
         assert!(all(b'o').contains(&page(SubscriptionId::from_bits(u64::MAX), Slot::FIRST)));
-        assert!(!all(b'o').contains(&outcome(SubscriptionId::from_bits(0), Slot::FIRST)));
+        assert!(!all(b'o').contains(&record(b'p', 0)));
     }
 }

@@ -130,9 +130,8 @@ impl History {
         let made = Commit {
             at_ms: 1,
             changes: self.some_changes(),
-            attempts: Vec::new(),
             events: self.some_events(),
-            look_for_space: false,
+            ..Commit::default()
         };
         let attempts = self.some_attempts();
         for attempt in &attempts {

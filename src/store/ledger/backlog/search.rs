@@ -244,17 +244,14 @@ impl Backlog {
                     continue;
                 }
                 for entry in page.look(overlay, (subscription, first))?.iter() {
-                    let full = found.len() > limit;
-                    let last = found.last_key_value().map(|(last, _)| *last);
-                    let beyond = full && last.is_some_and(|last| entry.at > last);
-                    if entry.at.position >= position || beyond {
-                        continue;
+                    // One more than wanted is kept: what stands beyond it can't be among the first.
+                    let last = found.last_key_value().filter(|_| found.len() > limit);
+                    let beyond = last.is_some_and(|(last, _)| entry.at > *last);
+                    if entry.at.position < position && !beyond {
+                        let others = found.entry(entry.at).or_default();
+                        others.push((subscription, *entry));
                     }
-                    found
-                        .entry(entry.at)
-                        .or_default()
-                        .push((subscription, *entry));
-                    if found.len() > limit + 1 {
+                    if found.len() > limit.saturating_add(1) {
                         found.pop_last();
                     }
                 }

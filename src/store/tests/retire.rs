@@ -1,0 +1,175 @@
+//! Retention within a history: its steps with everything else going on between them.
+
+use std::path::Path;
+
+use super::history::History;
+use crate::domain::delivery::{Attempt, OpenState};
+use crate::domain::directory::Change;
+use crate::domain::directory::fixtures::subscription;
+use crate::domain::retention::Retention;
+use crate::store::committer::Commit;
+use crate::store::fixtures::{all_open, apply_all, checkpoint, commit, event, options, scratch};
+use crate::store::{Store, open, retention};
+
+/// Events that one step carries: few, so that there are many steps.
+const CARRIED: usize = 7;
+/// Retires by size alone.
+pub const TWO_SEGMENTS: Retention = Retention {
+    events_ms: u64::MAX,
+    dead_ms: u64::MAX,
+    max_bytes: Some(2 * (16 << 10)),
+};
+
+/// Carries over what is open in the oldest segments and removes them, until the journal is small
+/// enough. Now and then it stops before a segment goes, as a crash would have it.
+pub fn retire(history: &mut History, kept: &Retention) {
+    while let Some(oldest) = retention::oldest(&history.store().log, kept, 1).unwrap() {
+        loop {
+            let store = history.store();
+            apply_all(store);
+            let located = store.ledger.located_before(oldest.end, CARRIED).unwrap();
+            if located.is_empty() {
+                break;
+            }
+            let found = (store.ledger.applied().position, located);
+            let carry = retention::carry(&store.log, kept, found, 1).unwrap();
+            if history.random.chance(50) {
+                // What it tells may be over before it is written.
+                history.run(1);
+            }
+            let made = Commit {
+                carry,
+                ..Commit::default()
+            };
+            commit(history.store(), made);
+        }
+        history.checkpoint();
+        if history.random.chance(20) {
+            return;
+        }
+        assert!(retention::remove(&history.store().log, &oldest).unwrap());
+    }
+}
+
+fn step(store: &mut Store, kept: &Retention, now_ms: u64) -> Vec<Attempt> {
+    let oldest = retention::oldest(&store.log, kept, now_ms)
+        .unwrap()
+        .unwrap();
+    let mut ended = Vec::new();
+    loop {
+        let located = store.ledger.located_before(oldest.end, CARRIED).unwrap();
+        if located.is_empty() {
+            break;
+        }
+        let found = (store.ledger.applied().position, located);
+        let carry = retention::carry(&store.log, kept, found, now_ms).unwrap();
+        ended.extend(carry.ended.clone());
+        let made = Commit {
+            carry,
+            at_ms: now_ms,
+            ..Commit::default()
+        };
+        commit(store, made);
+        apply_all(store);
+    }
+    checkpoint(store);
+    assert!(retention::remove(&store.log, &oldest).unwrap());
+    ended
+}
+
+/// A store whose first segment is full and holds open deliveries of events that were accepted shortly
+/// after the first second.
+fn full_of_undelivered(dir: &Path) -> Store {
+    let mut store = open(&options(dir)).unwrap();
+    let made = Change::PutSubscription(subscription(1, 1, &["**"]).into());
+    let changes = Commit {
+        changes: vec![made],
+        at_ms: 1_000,
+        ..Commit::default()
+    };
+    commit(&store, changes);
+    for n in 1..=30 {
+        let events = Commit {
+            events: vec![event(n, 1_000)],
+            at_ms: 1_000 + n,
+            ..Commit::default()
+        };
+        commit(&store, events);
+    }
+    apply_all(&mut store);
+    store
+}
+
+#[test]
+fn what_was_not_delivered_in_time_dies_and_is_forgotten_later() {
+    let dir = scratch();
+    let mut store = full_of_undelivered(dir.path());
+    let kept = Retention {
+        events_ms: 50_000,
+        dead_ms: 500_000,
+        max_bytes: Some(u64::MAX),
+    };
+    assert_eq!(retention::oldest(&store.log, &kept, 40_000).unwrap(), None);
+    let all = all_open(&store).len();
+    let died = step(&mut store, &kept, 60_000).len();
+    assert!(died > 5, "{died} died");
+    let carried = all_open(&store);
+    let dead = carried
+        .iter()
+        .filter(|(_, it)| it.delivery.state == OpenState::Dead);
+    assert_eq!((carried.len(), dead.count()), (all, died));
+    for (_, entry) in &carried {
+        let event = store.log.event(entry.at).unwrap().unwrap();
+        assert_eq!(event.meta.id, entry.delivery.event);
+        assert!(entry.at.position >= store.log.start());
+    }
+
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    let mut store = open(&options(dir.path())).unwrap();
+    assert!(store.report.state_rebuilt);
+    assert_eq!(all_open(&store), carried, "the journal alone says the same");
+
+    // Whatever is in the segment that is being written stays: so it has to be another one.
+    let end = store.log.end();
+    let mut n = 100;
+    while store.log.journal().layout().segment_of(store.log.end())
+        <= store.log.journal().layout().segment_of(end)
+    {
+        n += 1;
+        let events = Commit {
+            events: vec![event(n, 1_000)],
+            at_ms: 60_000,
+            ..Commit::default()
+        };
+        commit(&store, events);
+    }
+    apply_all(&mut store);
+    while retention::oldest(&store.log, &kept, 600_000)
+        .unwrap()
+        .is_some()
+    {
+        step(&mut store, &kept, 600_000);
+    }
+    let left = all_open(&store);
+    let forgotten = carried.iter().all(|(_, entry)| {
+        entry.delivery.state != OpenState::Dead || !left.iter().any(|(_, it)| it.slot == entry.slot)
+    });
+    assert!(forgotten, "what was dead for long enough is gone");
+}
+
+#[test]
+fn a_segment_that_is_held_stays() {
+    let dir = scratch();
+    let store = full_of_undelivered(dir.path());
+    let hold = store.log.hold();
+    let kept = Retention {
+        max_bytes: Some(0),
+        ..TWO_SEGMENTS
+    };
+    let oldest = retention::oldest(&store.log, &kept, 1).unwrap().unwrap();
+    assert!(!retention::remove(&store.log, &oldest).unwrap());
+    assert!(store.log.at(store.log.start()).is_ok());
+    drop(hold);
+    assert!(retention::remove(&store.log, &oldest).unwrap());
+}
