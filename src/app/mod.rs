@@ -32,7 +32,8 @@ use crate::http::body::Arriving;
 use crate::http::cursor::Cursors;
 use crate::http::{Limits, Relay};
 use crate::outbound::{Client, ClientError, Guard};
-use crate::store::{self, Store, error::StoreError};
+use crate::store::error::StoreError;
+use crate::store::{self, Machine, Store};
 
 /// The local operator's door, in the data directory.
 pub const SOCKET: &str = "postrider.sock";
@@ -253,6 +254,7 @@ async fn open_store(config: &Config) -> Result<Store, AppError> {
         segment_bytes: store::SEGMENT_BYTES,
         first_wait_ms: millis(first_wait),
         now_ms: now_ms(),
+        machine: Machine::real(),
     };
     let opened = tokio::task::spawn_blocking(move || store::open(&options)).await;
     Ok(opened.map_err(|error| AppError::Fatal(format!("the recovery panicked: {error}")))??)

@@ -6,9 +6,11 @@
 //! may collide, so the record decides) and never too little.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::disk::{Access, Disk};
 use super::entry::Entry;
 use super::error::StoreError;
 use super::journal::reader::Found;
@@ -96,7 +98,7 @@ impl AttemptIndex {
         }
         drop(closed);
         let layout = journal.layout();
-        let rows = if let Some(rows) = load(&path(layout, segment)) {
+        let rows = if let Some(rows) = load(&*layout.disk, &path(layout, segment)) {
             rows
         } else {
             let end = layout.position(segment + 1, 0);
@@ -152,11 +154,10 @@ fn path(layout: &Layout, segment: u64) -> PathBuf {
 
 /// Sorts and writes an index without holding up whoever writes the journal.
 fn save_later(layout: &Layout, segment: u64, mut rows: Rows) {
-    let layout = layout.clone();
-    let thread = std::thread::Builder::new().name("index".to_owned());
-    let spawned = thread.spawn(move || {
+    let own = layout.clone();
+    let spawned = layout.background.run("index", move || {
         rows.sort_unstable();
-        save(&layout, segment, &rows);
+        save(&own, segment, &rows);
     });
     if let Err(error) = spawned {
         log::warn!("the index of segment {segment} is left to be made when it is needed: {error}");
@@ -174,13 +175,24 @@ fn save(layout: &Layout, segment: u64, rows: &[(u64, u32)]) {
     let crc = crc32c::crc32c(&bytes[4..]);
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
     let path = path(layout, segment);
-    if let Err(error) = std::fs::write(&path, bytes) {
+    if let Err(error) = replace(&*layout.disk, &path, &bytes) {
         log::warn!("cannot write the index {}: {error}", path.display());
     }
 }
 
-fn load(path: &PathBuf) -> Option<Rows> {
-    let bytes = std::fs::read(path).ok()?;
+fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if disk.exists(path)? {
+        disk.remove(path)?;
+    }
+    disk.open(path, Access::Create)?.write_all_at(bytes, 0)
+}
+
+fn load(disk: &dyn Disk, path: &Path) -> Option<Rows> {
+    let file = disk.open(path, Access::Read).ok()?;
+    let mut bytes = vec![0; usize::try_from(file.size_bytes().ok()?).ok()?];
+    if file.read_up_to(&mut bytes, 0).ok()? < bytes.len() {
+        return None;
+    }
     let (crc, rows) = bytes.split_first_chunk::<4>()?;
     if crc32c::crc32c(rows) != u32::from_le_bytes(*crc) || rows.len() % ROW_BYTES != 0 {
         return None;

@@ -59,15 +59,10 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the thread. `directory` is the one as of the journal's end.
-    pub fn start(writer: Writer, log: Arc<Log>, directory: Directory) -> Result<Self, StoreError> {
+    /// Starts the thread.
+    pub fn start(mut work: Work) -> Result<Self, StoreError> {
         let (jobs, todo) = sync_channel::<Job>(1);
-        let dir = log.journal().layout().dir.clone();
-        let mut work = Work {
-            writer,
-            log,
-            directory,
-        };
+        let dir = work.log.journal().layout().dir.clone();
         std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || {
@@ -92,14 +87,26 @@ impl Committer {
     }
 }
 
-struct Work {
+/// What the thread does, for whoever has no thread.
+#[derive(Debug)]
+pub struct Work {
     writer: Writer,
     log: Arc<Log>,
     directory: Directory,
 }
 
 impl Work {
-    fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
+    /// `directory` is the one as of the journal's end.
+    pub fn new(writer: Writer, log: Arc<Log>, directory: Directory) -> Self {
+        Self {
+            writer,
+            log,
+            directory,
+        }
+    }
+
+    /// Writes a commit and publishes it; returns once it is synced.
+    pub fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
         let retry = commit.look_for_space;
         let events_at = self.write(commit)?;
         let refusal = self

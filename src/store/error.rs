@@ -88,9 +88,14 @@ pub enum StoreError {
     /// An earlier error was final.
     #[error("the store takes no more writes after an earlier error")]
     Poisoned,
-    /// sled failed.
-    #[error("the state store failed: {0}")]
-    State(#[from] sled::Error),
+    /// The engine of the state failed.
+    #[error("the state store failed: {source}")]
+    State {
+        /// Whether what it holds is something else than was written to it.
+        is_damaged: bool,
+        /// Its own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A value could not be written in the form the disk has it.
     #[error("cannot encode a record: {0}")]
     Encode(#[from] bincode::error::EncodeError),
@@ -123,7 +128,7 @@ impl StoreError {
     /// Whether the state store holds something else than was written to it. The journal can rebuild it.
     pub fn is_damaged_state(&self) -> bool {
         match self {
-            Self::State(error) => !matches!(error, sled::Error::Io(_)),
+            Self::State { is_damaged, .. } => *is_damaged,
             Self::Decode { .. } => true,
             _ => false,
         }

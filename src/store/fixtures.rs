@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::committer::{Commit, Committed};
 use super::ledger::{Effect, Open};
-use super::{Options, Store};
+use super::{Machine, Options, Store};
 use crate::domain::delivery::{Attempt, Outcome};
 use crate::domain::event::{Content, Event, EventMeta, Place};
 use crate::domain::ids::{AccountId, EventId, IntegrationId, SubscriptionId};
@@ -57,6 +57,7 @@ pub fn options(dir: &Path) -> Options {
         segment_bytes: 16 << 10,
         first_wait_ms: 0,
         now_ms: 1,
+        machine: Machine::real(),
     }
 }
 

@@ -8,8 +8,10 @@
 //! store's, it is removed and rebuilt from the journal.
 
 pub mod attempts;
+pub mod background;
 pub mod carried;
 pub mod committer;
+pub mod disk;
 pub mod entry;
 pub mod error;
 #[cfg(test)]
@@ -18,26 +20,30 @@ pub mod holds;
 pub mod journal;
 pub mod ledger;
 pub mod log;
+pub mod opening;
 pub mod reserve;
 pub mod retention;
 pub mod state;
 
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
+use self::background::Background;
 use self::committer::Committer;
+use self::disk::Disk;
+use self::disk::real::RealDisk;
 use self::error::StoreError;
-use self::journal::record::NO_PREVIOUS;
-use self::journal::{Layout, Reader, Tail, Writer, recovery, segment};
 use self::ledger::Ledger;
 use self::log::Log;
+use self::opening::Opened;
 use self::state::State;
-use self::state::checkpoint::{self, Checkpointer, MAX_CHECKPOINT_BYTES};
-use crate::domain::event::Place;
+use self::state::checkpoint::Checkpointer;
+use self::state::engine::Engine;
+use self::state::sled::Sled;
 
 /// The size of a journal segment. The same for the life of a store.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -57,6 +63,30 @@ pub struct Options {
     pub first_wait_ms: u64,
     /// Now, in milliseconds of Unix time.
     pub now_ms: u64,
+    /// [`Machine::real`], but for tests.
+    pub machine: Machine,
+}
+
+/// What a store runs on.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// What holds all but the state.
+    pub disk: Arc<dyn Disk>,
+    /// What keeps the state.
+    pub engine: Arc<dyn Engine>,
+    /// Where work is done that nobody waits for.
+    pub background: Background,
+}
+
+impl Machine {
+    /// The operating system's files, sled, and threads.
+    pub fn real() -> Self {
+        Self {
+            disk: Arc::new(RealDisk),
+            engine: Arc::new(Sled),
+            background: Background::Threads,
+        }
+    }
 }
 
 /// An open store, recovered: everything that the journal holds is applied to the ledger.
@@ -91,233 +121,24 @@ pub struct Report {
 
 /// Opens a store, or makes one where there is none.
 pub fn open(options: &Options) -> Result<Store, StoreError> {
-    let journal_dir = options.dir.join("journal");
-    let state_dir = options.dir.join("state");
-    make_dir(&options.dir)?;
+    disk::make_dirs(&*options.machine.disk, &options.dir)?;
     let lock = lock(&options.dir.join("lock"))?;
-    reserve::adjust(&options.dir, options.min_free_bytes)?;
-    make_dir(&journal_dir)?;
-    let known_id = store_id(&journal_dir)?;
-    if known_id.is_none() && state_dir.exists() {
-        let what = "its journal is missing; bring the journal folder back, or move both away to start anew";
-        return Err(StoreError::Foreign {
-            path: state_dir,
-            what,
-        });
-    }
-    let layout = Layout {
-        dir: journal_dir,
-        store_id: known_id.map_or_else(new_id, Ok)?,
-        segment_bytes: options.segment_bytes,
-        min_free_bytes: options.min_free_bytes,
-    };
-    if known_id.is_none() {
-        Writer::create(&layout, options.now_ms)?;
-        segment::sync_dir(&options.dir)?;
-    }
-
-    let recovered = recover(&layout, &state_dir, options)?;
-    let directory = recovered.ledger.directory().clone();
-    let writer = Writer::resume(layout, recovered.tail)?;
-    Ok(Store {
-        committer: Committer::start(writer, Arc::clone(&recovered.log), directory)?,
-        checkpointer: Checkpointer::start(Arc::clone(&recovered.state))?,
-        log: recovered.log,
-        state: recovered.state,
-        ledger: recovered.ledger,
-        report: Report {
-            is_new: known_id.is_none(),
-            state_rebuilt: known_id.is_some() && recovered.rebuilt,
-            records_replayed: recovered.records_replayed,
-        },
-        lock,
-    })
-}
-
-struct Recovered {
-    log: Arc<Log>,
-    state: Arc<State>,
-    ledger: Ledger,
-    tail: Tail,
-    records_replayed: u64,
-    rebuilt: bool,
-}
-
-/// Goes on from the last checkpoint. Where there is none that can be used, whatever the reason,
-/// everything is rebuilt from the journal.
-fn recover(layout: &Layout, state_dir: &Path, options: &Options) -> Result<Recovered, StoreError> {
-    if let Some((state, ledger)) = load_checkpoint(state_dir, layout.store_id, options) {
-        let position = ledger.applied().position;
-        let tail = find_tail(layout, Some(position))?;
-        // A checkpoint that is ahead of the journal's synced end tells of what did not happen.
-        let end = Place {
-            position: tail.position,
-            index: 0,
-        };
-        if first_position(layout)? <= position && ledger.applied() <= end {
-            match replay_all(layout, state, ledger, tail, false) {
-                Err(error) if error.is_damaged_state() => unusable(&error),
-                replayed => return replayed,
-            }
-        } else {
-            unusable(&"it is ahead of the journal");
-        }
-    }
-    // Everything is to be read again, so everything has to be whole.
-    let tail = find_tail(layout, None)?;
-    let start = first_position(layout)?;
-    let (state, ledger) = blank_state(state_dir, layout.store_id, start, options)?;
-    replay_all(layout, state, ledger, tail, true)
-}
-
-fn unusable(reason: &dyn std::fmt::Display) {
-    ::log::warn!("the state cannot be used and is rebuilt from the journal: {reason}");
-}
-
-fn find_tail(layout: &Layout, from: Option<u64>) -> Result<Tail, StoreError> {
-    recovery::recover(&Reader::new(layout.clone()), from)?.ok_or_else(|| StoreError::Foreign {
-        path: layout.dir.clone(),
-        what: "it holds no journal segment",
-    })
-}
-
-fn first_position(layout: &Layout) -> Result<u64, StoreError> {
-    Ok(layout.first_position(layout.list()?.first().copied().unwrap_or(0)))
-}
-
-fn replay_all(
-    layout: &Layout,
-    state: Arc<State>,
-    mut ledger: Ledger,
-    tail: Tail,
-    rebuilt: bool,
-) -> Result<Recovered, StoreError> {
-    let last = (tail.last_position != NO_PREVIOUS).then_some(tail.last_position);
-    // A reader of its own: finding the tail may have removed files that its reader still holds open.
-    let start = first_position(layout)?;
-    let reader = Reader::new(layout.clone());
-    let log = Arc::new(Log::new(reader, start, tail.position, last)?);
-    let records_replayed = replay(&log, &mut ledger, &state)?;
-    Ok(Recovered {
+    let Opened {
+        work,
         log,
         state,
         ledger,
-        tail,
-        records_replayed,
-        rebuilt,
+        report,
+    } = opening::open(options)?;
+    Ok(Store {
+        committer: Committer::start(work)?,
+        checkpointer: Checkpointer::start(Arc::clone(&state))?,
+        log,
+        state,
+        ledger,
+        report,
+        lock,
     })
-}
-
-/// The state and the ledger of its last checkpoint. Whatever is wrong with them, the journal has it
-/// all, so an error here only means that there is no checkpoint.
-fn load_checkpoint(
-    dir: &Path,
-    store_id: [u8; 16],
-    options: &Options,
-) -> Option<(Arc<State>, Ledger)> {
-    if !dir.exists() {
-        return None;
-    }
-    if State::is_condemned(dir) {
-        unusable(&"it was found damaged while it was in use");
-        return None;
-    }
-    let load = || {
-        let state = Arc::new(State::open(dir, options.cache_bytes)?);
-        let ledger = Ledger::load(&state, store_id, options.first_wait_ms)?;
-        Ok::<_, StoreError>(ledger.map(|ledger| (state, ledger)))
-    };
-    load().unwrap_or_else(|error| {
-        unusable(&error);
-        None
-    })
-}
-
-fn blank_state(
-    dir: &Path,
-    store_id: [u8; 16],
-    start: u64,
-    options: &Options,
-) -> Result<(Arc<State>, Ledger), StoreError> {
-    if dir.exists() {
-        std::fs::remove_dir_all(dir).map_err(StoreError::io("remove", dir))?;
-    }
-    make_dir(dir)?;
-    let state = Arc::new(State::open(dir, options.cache_bytes)?);
-    state.pardon()?;
-    let ledger = Ledger::blank(Arc::clone(&state), store_id, start, options.first_wait_ms);
-    Ok((state, ledger))
-}
-
-/// Applies what the checkpoint does not hold, with a checkpoint now and then so that memory stays
-/// bounded however much that is.
-fn replay(log: &Log, ledger: &mut Ledger, state: &State) -> Result<u64, StoreError> {
-    let mut records = 0;
-    let mut effects = Vec::new();
-    while let Some(record) = log.next(ledger.applied().position)? {
-        while !ledger.apply(&record, &mut effects)? {
-            effects.clear();
-            save_if_large(ledger, state)?;
-        }
-        effects.clear();
-        save_if_large(ledger, state)?;
-        records += 1;
-    }
-    if records > 0 {
-        save(ledger, state)?;
-    }
-    Ok(records)
-}
-
-fn save_if_large(ledger: &mut Ledger, state: &State) -> Result<(), StoreError> {
-    if ledger.unsaved_bytes() < MAX_CHECKPOINT_BYTES {
-        Ok(())
-    } else {
-        save(ledger, state)
-    }
-}
-
-fn save(ledger: &mut Ledger, state: &State) -> Result<(), StoreError> {
-    let rows = ledger.freeze()?;
-    checkpoint::write(state, &rows)?;
-    ledger.thaw();
-    Ok(())
-}
-
-/// The id of the store that these segments belong to.
-fn store_id(journal_dir: &Path) -> Result<Option<[u8; 16]>, StoreError> {
-    let entries = std::fs::read_dir(journal_dir).map_err(StoreError::io("list", journal_dir))?;
-    for entry in entries {
-        let path = entry.map_err(StoreError::io("list", journal_dir))?.path();
-        if path.extension().is_some_and(|extension| extension == "seg")
-            && let Some(id) = segment::store_id_of(&path)?
-        {
-            return Ok(Some(id));
-        }
-    }
-    Ok(None)
-}
-
-fn new_id() -> Result<[u8; 16], StoreError> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id)?;
-    Ok(id)
-}
-
-/// Makes a directory that only its owner may look into, and those above it that are missing; each is
-/// synced into the one above, or a power cut could take the whole store with its name.
-fn make_dir(dir: &Path) -> Result<(), StoreError> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    make_dir(parent)?;
-    DirBuilder::new()
-        .mode(0o700)
-        .create(dir)
-        .map_err(StoreError::io("create", dir))?;
-    segment::sync_dir(parent)
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {

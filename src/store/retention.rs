@@ -7,8 +7,6 @@
 //!
 //! It never removes what is open, and never the segment that is being written.
 
-use rustix::fs::statvfs;
-
 use super::carried::{CarriedDelivery, CarriedEvent, CarriedKey, Carry};
 use super::entry::Entry;
 use super::error::StoreError;
@@ -92,9 +90,9 @@ fn max_bytes(log: &Log, kept: &Retention) -> Result<u64, StoreError> {
     if let Some(max_bytes) = kept.max_bytes {
         return Ok(max_bytes);
     }
-    let stat = statvfs(&layout.dir)
-        .map_err(|errno| StoreError::io("measure the free space of", &layout.dir)(errno.into()))?;
-    let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let free_bytes = layout.disk.free_bytes(&layout.dir);
+    let free_bytes =
+        free_bytes.map_err(StoreError::io("measure the free space of", &layout.dir))?;
     let usable = free_bytes.saturating_sub(layout.min_free_bytes) + journal_bytes(log)?;
     Ok(usable / 5 * 4)
 }

@@ -4,13 +4,13 @@
 //! has confirmed it. It holds a bounded number of open files.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use super::record::{self, Header, NO_PREVIOUS};
-use super::segment::{Layout, read_up_to};
+use super::segment::Layout;
+use crate::store::disk::{Access, DiskFile};
 use crate::store::error::StoreError;
 
 /// Files that are kept open for reading.
@@ -46,7 +46,7 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Reader {
     layout: Layout,
-    files: Mutex<VecDeque<(u64, Arc<File>)>>,
+    files: Mutex<VecDeque<(u64, Arc<dyn DiskFile>)>>,
 }
 
 impl Reader {
@@ -100,7 +100,8 @@ impl Reader {
         let path = self.layout.path(number);
         let file = self.file(number)?;
         let mut head = [0; record::HEADER_BYTES];
-        let read = read_up_to(&file, &mut head, offset).map_err(StoreError::io("read", &path))?;
+        let read = file.read_up_to(&mut head, offset);
+        let read = read.map_err(StoreError::io("read", &path))?;
         if read < head.len() {
             // Too little room for a record: the segment is full, or the file is shorter than it was.
             return Ok(if head[..read].iter().all(|byte| *byte == 0) {
@@ -118,8 +119,8 @@ impl Reader {
         }
         let mut payload = vec![0; header.payload_bytes as usize];
         let payload_at = offset + record::HEADER_BYTES as u64;
-        let read =
-            read_up_to(&file, &mut payload, payload_at).map_err(StoreError::io("read", &path))?;
+        let read = file.read_up_to(&mut payload, payload_at);
+        let read = read.map_err(StoreError::io("read", &path))?;
         if read < payload.len() || !header.verify(&head, &payload) {
             return Ok(Found::Bad("a record's checksum is wrong"));
         }
@@ -150,13 +151,12 @@ impl Reader {
         }
     }
 
-    fn file(&self, number: u64) -> Result<Arc<File>, StoreError> {
+    fn file(&self, number: u64) -> Result<Arc<dyn DiskFile>, StoreError> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, file)) = files.iter().find(|(open, _)| *open == number) {
             return Ok(Arc::clone(file));
         }
-        let path = self.layout.path(number);
-        let file = Arc::new(File::open(&path).map_err(StoreError::io("open", &path))?);
+        let file = self.layout.open(number, Access::Read)?;
         if files.len() == MAX_OPEN_FILES {
             files.pop_front();
         }

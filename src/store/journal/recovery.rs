@@ -6,12 +6,10 @@
 //! the last whole record are zeroed and file and directory are synced: until then the end of the
 //! journal may exist only in the page cache, and might vanish with the next power cut.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
-
 use super::reader::{Found, Frame, Reader};
 use super::record::{Header, NO_PREVIOUS, VERSION};
-use super::segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, Layout, read_up_to, sync_dir};
+use super::segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, Layout};
+use crate::store::disk::{Access, DiskFile};
 use crate::store::error::StoreError;
 
 /// What is read of a file at a time.
@@ -62,9 +60,8 @@ struct Used {
 fn used_segments(layout: &Layout, numbers: &[u64]) -> Result<Option<Used>, StoreError> {
     let mut used: Option<Used> = None;
     for &number in numbers {
-        let path = layout.path(number);
-        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
-        if !layout.check_header(number, &file)? {
+        let file = layout.open(number, Access::Read)?;
+        if !layout.check_header(number, &*file)? {
             continue;
         }
         match &mut used {
@@ -209,13 +206,13 @@ impl<'a> Scan<'a> {
 fn counted_on(reader: &Reader, here: u64, number: u64) -> Result<bool, StoreError> {
     let layout = reader.layout();
     let path = layout.path(number);
-    let file = File::open(&path).map_err(StoreError::io("open", &path))?;
+    let file = layout.open(number, Access::Read)?;
     let states_it = |header: Header, position| {
         header.version <= VERSION && header.synced_to > here && header.synced_to <= position
     };
     let mut candidates = Vec::new();
     let first = layout.offset_of(here.max(layout.first_position(number)));
-    written_chunks(&file, first.next_multiple_of(8), |offset, bytes| {
+    written_chunks(&*file, first.next_multiple_of(8), |offset, bytes| {
         // A header may reach into the next chunk: whatever is not zero there is tried.
         for at in (0..bytes.len()).step_by(8) {
             let position = layout.position(number, offset + at as u64);
@@ -240,14 +237,14 @@ fn counted_on(reader: &Reader, here: u64, number: u64) -> Result<bool, StoreErro
 
 /// Reads a file from an offset to its end, and passes on the chunks that are not all zeros.
 fn written_chunks(
-    file: &File,
+    file: &dyn DiskFile,
     mut offset: u64,
     mut each: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     let zeros = vec![0; CHUNK_BYTES];
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
-        let read = read_up_to(file, &mut buffer, offset)?;
+        let read = file.read_up_to(&mut buffer, offset)?;
         if read == 0 {
             return Ok(());
         }
@@ -259,20 +256,20 @@ fn written_chunks(
 }
 
 /// Zeroes what follows the last whole record, removes segments after it, and syncs the lot.
-fn make_safe(layout: &Layout, numbers: &[u64], end: u64) -> Result<(), StoreError> {
+fn make_safe(layout: &Layout, numbers: &[u64], synced_to: u64, end: u64) -> Result<(), StoreError> {
     let last = layout.segment_of(end);
     for &number in numbers.iter().filter(|number| **number > last) {
         let path = layout.path(number);
-        std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+        let removed = layout.disk.remove(&path);
+        removed.map_err(StoreError::io("remove", &path))?;
     }
     let path = layout.path(last);
-    let file = OpenOptions::new().read(true).write(true).open(&path);
-    let file = file.map_err(StoreError::io("open", &path))?;
+    let file = layout.open(last, Access::Write)?;
     let start = layout.offset_of(end).max(SEGMENT_HEADER_BYTES as u64);
-    written_chunks(&file, start, |offset, bytes| {
+    written_chunks(&*file, start, |offset, bytes| {
         file.write_all_at(&vec![0; bytes.len()], offset)
     })
     .map_err(StoreError::io("clear the end of", &path))?;
     file.sync_all().map_err(StoreError::io("sync", &path))?;
-    sync_dir(&layout.dir)
+    layout.sync_dir()
 }

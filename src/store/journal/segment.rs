@@ -3,13 +3,12 @@
 //! A segment is allocated at its full size and synced, file and directory, before it is needed; its
 //! header is written only with its first records, so a file without one is merely prepared.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate, ftruncate, statvfs};
-use rustix::io::Errno;
-
+use crate::store::background::Background;
+use crate::store::disk::{Access, Disk, DiskFile};
 use crate::store::error::{NoSpace, StoreError};
 
 /// Bytes before the first record.
@@ -30,6 +29,10 @@ pub struct Layout {
     pub segment_bytes: u64,
     /// Free space that is never touched by new segments.
     pub min_free_bytes: u64,
+    /// What they are on.
+    pub disk: Arc<dyn Disk>,
+    /// Where work on them is done that nobody waits for.
+    pub background: Background,
 }
 
 impl Layout {
@@ -60,59 +63,51 @@ impl Layout {
 
     /// The numbers of all segment files, in order.
     pub fn list(&self) -> Result<Vec<u64>, StoreError> {
-        let io = || StoreError::io("list", &self.dir);
-        let mut numbers = Vec::new();
-        for entry in std::fs::read_dir(&self.dir).map_err(io())? {
-            let name = entry.map_err(io())?.file_name();
-            let number = name
-                .to_str()
-                .and_then(|name| name.strip_suffix(".seg")?.parse::<u64>().ok());
-            numbers.extend(number);
-        }
+        let names = self.disk.list(&self.dir);
+        let names = names.map_err(StoreError::io("list", &self.dir))?;
+        let number = |name: &String| name.strip_suffix(".seg")?.parse::<u64>().ok();
+        let mut numbers: Vec<u64> = names.iter().filter_map(number).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
 
     /// Allocates a segment and syncs it, so that nothing of that is left to do when it is needed.
     /// A segment that was prepared before is taken as it is.
-    pub fn prepare(&self, number: u64) -> Result<File, StoreError> {
+    pub fn prepare(&self, number: u64) -> Result<Arc<dyn DiskFile>, StoreError> {
         let path = self.path(number);
-        let is_new = !path.exists();
+        let exists = self.disk.exists(&path);
+        let is_new = !exists.map_err(StoreError::io("look for", &path))?;
         if is_new {
             self.check_space(self.segment_bytes)?;
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(StoreError::io("create", &path))?;
-        if let Err(errno) = allocate(&file, self.segment_bytes) {
+        let file = self.open(number, Access::Create)?;
+        if let Err(error) = file.allocate(self.segment_bytes) {
             if is_new {
                 // Half a segment must neither look like a whole one nor keep its space.
-                let _ = std::fs::remove_file(&path);
+                let _ = self.disk.remove(&path);
             }
-            return Err(match errno {
-                Errno::NOSPC | Errno::DQUOT => self.no_space(0, self.segment_bytes),
-                other => StoreError::io("allocate", &path)(other.into()),
+            return Err(match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    self.no_space(0, self.segment_bytes)
+                }
+                _ => StoreError::io("allocate", &path)(error),
             });
         }
         file.sync_all().map_err(StoreError::io("sync", &path))?;
-        sync_dir(&self.dir)?;
+        self.sync_dir()?;
         Ok(file)
     }
 
     /// When a segment was begun, in milliseconds of Unix time. `None` when it was not yet.
     pub fn created_at_ms(&self, number: u64) -> Result<Option<u64>, StoreError> {
         let path = self.path(number);
-        let file = File::open(&path).map_err(StoreError::io("open", &path))?;
-        if !self.check_header(number, &file)? {
+        let file = self.open(number, Access::Read)?;
+        if !self.check_header(number, &*file)? {
             return Ok(None);
         }
         let mut bytes = [0; 8];
-        read_up_to(&file, &mut bytes, CREATED_AT).map_err(StoreError::io("read", &path))?;
+        let read = file.read_up_to(&mut bytes, CREATED_AT);
+        read.map_err(StoreError::io("read", &path))?;
         Ok(Some(u64::from_le_bytes(bytes)))
     }
 
@@ -120,19 +115,32 @@ impl Layout {
     pub fn remove(&self, number: u64) -> Result<(), StoreError> {
         let path = self.path(number);
         let index = path.with_extension("idx");
-        if index.exists() {
-            std::fs::remove_file(&index).map_err(StoreError::io("remove", &index))?;
+        let io = || StoreError::io("remove", &path);
+        if self.disk.exists(&index).map_err(io())? {
+            self.disk.remove(&index).map_err(io())?;
         }
-        std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-        sync_dir(&self.dir)
+        self.disk.remove(&path).map_err(io())?;
+        self.sync_dir()
+    }
+
+    /// Opens the file of a segment.
+    pub fn open(&self, number: u64, access: Access) -> Result<Arc<dyn DiskFile>, StoreError> {
+        let path = self.path(number);
+        let file = self.disk.open(&path, access);
+        file.map_err(StoreError::io("open", &path))
+    }
+
+    /// Makes the names of all segments last, and the removals.
+    pub fn sync_dir(&self) -> Result<(), StoreError> {
+        let synced = self.disk.sync_dir(&self.dir);
+        synced.map_err(StoreError::io("sync", &self.dir))
     }
 
     /// Whether so much can be used without touching the reserve.
     fn check_space(&self, bytes: u64) -> Result<(), StoreError> {
-        let stat = statvfs(&self.dir).map_err(|errno| {
-            StoreError::io("measure the free space of", &self.dir)(errno.into())
-        })?;
-        let free_bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let free_bytes = self.disk.free_bytes(&self.dir);
+        let free_bytes =
+            free_bytes.map_err(StoreError::io("measure the free space of", &self.dir))?;
         if free_bytes < bytes.saturating_add(self.min_free_bytes) {
             return Err(self.no_space(free_bytes, bytes));
         }
@@ -165,10 +173,11 @@ impl Layout {
 
     /// Checks a segment's header. `Ok(false)` when the file is merely prepared, or its header was
     /// torn while it was being written.
-    pub fn check_header(&self, number: u64, file: &File) -> Result<bool, StoreError> {
+    pub fn check_header(&self, number: u64, file: &dyn DiskFile) -> Result<bool, StoreError> {
         let path = self.path(number);
         let mut bytes = [0; HEADER_BYTES];
-        if read_up_to(file, &mut bytes, 0).map_err(StoreError::io("read", &path))? < HEADER_BYTES {
+        let read = file.read_up_to(&mut bytes, 0);
+        if read.map_err(StoreError::io("read", &path))? < HEADER_BYTES {
             return Ok(false);
         }
         if &bytes[0..8] != MAGIC || !header_is_whole(&bytes) {
@@ -199,20 +208,13 @@ impl Layout {
     }
 }
 
-/// Makes a file its full size. What was written in it stays.
-fn allocate(file: &File, bytes: u64) -> Result<(), Errno> {
-    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
-        // A file system that cannot allocate ahead: records are then appended to a sparse file.
-        Err(Errno::OPNOTSUPP) => ftruncate(file, bytes),
-        done => done,
-    }
-}
-
 /// The store id in the header of a segment, if it has a whole header.
-pub fn store_id_of(path: &Path) -> Result<Option<[u8; 16]>, StoreError> {
-    let file = File::open(path).map_err(StoreError::io("open", path))?;
+pub fn store_id_of(disk: &dyn Disk, path: &Path) -> Result<Option<[u8; 16]>, StoreError> {
+    let file = disk.open(path, Access::Read);
+    let file = file.map_err(StoreError::io("open", path))?;
     let mut bytes = [0; HEADER_BYTES];
-    let read = read_up_to(&file, &mut bytes, 0).map_err(StoreError::io("read", path))?;
+    let read = file.read_up_to(&mut bytes, 0);
+    let read = read.map_err(StoreError::io("read", path))?;
     if read < HEADER_BYTES || &bytes[0..8] != MAGIC || !header_is_whole(&bytes) {
         return Ok(None);
     }
@@ -225,25 +227,4 @@ fn header_is_whole(bytes: &[u8; HEADER_BYTES]) -> bool {
     let mut unsummed = *bytes;
     unsummed[12..16].fill(0);
     crc32c::crc32c(&unsummed).to_le_bytes() == bytes[12..16]
-}
-
-/// Syncs a directory, so that the names in it last.
-pub fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(StoreError::io("sync", dir))
-}
-
-/// Reads until the buffer is full or the file ends, and says how much that was.
-pub fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
-    let mut read = 0;
-    while read < buffer.len() {
-        match file.read_at(&mut buffer[read..], offset + read as u64) {
-            Ok(0) => break,
-            Ok(more) => read += more,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(read)
 }

@@ -3,9 +3,12 @@
 mod damage;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::recovery::recover;
 use super::*;
+use crate::store::background::Background;
+use crate::store::disk::real::RealDisk;
 use crate::store::error::StoreError;
 use crate::store::fixtures::scratch;
 
@@ -17,6 +20,8 @@ fn layout(dir: &tempfile::TempDir) -> Layout {
         store_id: [7; 16],
         segment_bytes: SEGMENT_BYTES,
         min_free_bytes: 0,
+        disk: Arc::new(RealDisk),
+        background: Background::Threads,
     }
 }
 

@@ -1,18 +1,18 @@
 //! Writing records: one write and one `fdatasync` for all that is appended at once.
 //!
-//! The next segment is allocated and synced by a thread of its own while the current one fills, so a
+//! The next segment is allocated and synced in the background while the current one fills, so a
 //! roll-over costs no more than any other write. A full disk is met there, before anything is
 //! written, and is a refusal; a failed write or sync is final.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use bytes::Bytes;
 
 use super::record::{self, Header, framed_bytes};
 use super::recovery::Tail;
 use super::segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, Layout};
+use crate::store::disk::DiskFile;
 use crate::store::error::StoreError;
 
 /// A record to be written.
@@ -41,7 +41,7 @@ pub struct Written {
 #[derive(Debug)]
 pub struct Writer {
     layout: Layout,
-    file: File,
+    file: Arc<dyn DiskFile>,
     tail: Tail,
     prepared: Prepared,
     poisoned: bool,
@@ -52,7 +52,7 @@ impl Writer {
     pub fn resume(layout: Layout, tail: Tail) -> Result<Self, StoreError> {
         let number = layout.segment_of(tail.position);
         let file = layout.prepare(number)?;
-        let prepared = Prepared::start(layout.clone(), number + 1)?;
+        let prepared = Prepared::start(layout.clone(), number + 1);
         Ok(Self {
             layout,
             file,
@@ -238,70 +238,35 @@ fn frame(
     (tail, written)
 }
 
-/// The thread that prepares segments, one ahead, and what became of the last request.
+/// The segment after the current one, which is prepared in the background.
 #[derive(Debug)]
 struct Prepared {
     layout: Layout,
-    requests: SyncSender<u64>,
-    files: Receiver<Result<File, StoreError>>,
     ahead: Ahead,
 }
 
 #[derive(Debug)]
 enum Ahead {
-    Requested,
-    Ready(File),
+    Requested(Receiver<Result<Arc<dyn DiskFile>, StoreError>>),
+    Ready(Arc<dyn DiskFile>),
     Failed(StoreError),
 }
 
 impl Prepared {
-    fn start(layout: Layout, first: u64) -> Result<Self, StoreError> {
-        let (requests, todo) = sync_channel::<u64>(1);
-        let (done, files) = sync_channel(1);
-        let worker = layout.clone();
-        std::thread::Builder::new()
-            .name("journal-prepare".to_owned())
-            .spawn(move || {
-                for number in todo {
-                    if done.send(worker.prepare(number)).is_err() {
-                        return;
-                    }
-                }
-            })
-            .map_err(StoreError::io("start a thread for", &layout.dir))?;
-        let mut prepared = Self {
-            layout,
-            requests,
-            files,
-            ahead: Ahead::Failed(StoreError::Poisoned),
-        };
-        prepared.request(first);
-        Ok(prepared)
-    }
-
-    fn request(&mut self, number: u64) {
-        self.ahead = match self.requests.try_send(number) {
-            Ok(()) => Ahead::Requested,
-            Err(_) => Ahead::Failed(StoreError::Poisoned),
-        };
-    }
-
-    fn heard(&mut self, answer: Option<Result<File, StoreError>>) {
-        self.ahead = match answer {
-            Some(Ok(file)) => Ahead::Ready(file),
-            Some(Err(error)) => Ahead::Failed(error),
-            None => return,
-        };
+    fn start(layout: Layout, first: u64) -> Self {
+        let ahead = request(&layout, first);
+        Self { layout, ahead }
     }
 
     /// Whether the segment is there or on its way; one that failed is tried again if `retry`.
     fn look_ahead(&mut self, number: u64, retry: bool) -> Result<(), StoreError> {
         if matches!(self.ahead, Ahead::Failed(_)) && retry {
-            self.heard(Some(self.layout.prepare(number)));
+            self.ahead = self.layout.prepare(number).into();
         }
-        if matches!(self.ahead, Ahead::Requested) {
-            let answer = self.files.try_recv().ok();
-            self.heard(answer);
+        if let Ahead::Requested(answer) = &self.ahead
+            && let Ok(answer) = answer.try_recv()
+        {
+            self.ahead = answer.into();
         }
         match &self.ahead {
             Ahead::Failed(StoreError::NoSpace(no_space)) => Err(no_space.clone().into()),
@@ -311,28 +276,46 @@ impl Prepared {
     }
 
     /// The file of the segment that was requested.
-    fn take(&mut self, number: u64) -> Result<File, StoreError> {
-        if matches!(self.ahead, Ahead::Requested) {
-            let answer = self.files.recv().ok();
-            self.heard(answer);
-        }
-        let file = match std::mem::replace(&mut self.ahead, Ahead::Requested) {
+    fn take(&mut self, number: u64) -> Result<Arc<dyn DiskFile>, StoreError> {
+        let ahead = std::mem::replace(&mut self.ahead, Ahead::Failed(StoreError::Poisoned));
+        let ahead = match ahead {
+            Ahead::Requested(answer) => answer.recv().map_or(
+                // Its thread is gone without a word.
+                Ahead::Failed(StoreError::Poisoned),
+                Ahead::from,
+            ),
+            known => known,
+        };
+        let file = match ahead {
             Ahead::Ready(file) => Ok(file),
             _ => self.layout.prepare(number),
         };
-        match file {
-            Ok(file) => {
-                self.request(number + 1);
-                Ok(file)
+        match &file {
+            Ok(_) => self.ahead = request(&self.layout, number + 1),
+            Err(StoreError::NoSpace(no_space)) => {
+                self.ahead = Ahead::Failed(no_space.clone().into());
             }
-            Err(error) => {
-                let again = match &error {
-                    StoreError::NoSpace(no_space) => no_space.clone().into(),
-                    _ => StoreError::Poisoned,
-                };
-                self.ahead = Ahead::Failed(again);
-                Err(error)
-            }
+            Err(_) => {}
         }
+        file
+    }
+}
+
+impl From<Result<Arc<dyn DiskFile>, StoreError>> for Ahead {
+    fn from(prepared: Result<Arc<dyn DiskFile>, StoreError>) -> Self {
+        prepared.map_or_else(Self::Failed, Self::Ready)
+    }
+}
+
+fn request(layout: &Layout, number: u64) -> Ahead {
+    let (done, answer) = sync_channel(1);
+    let worker = layout.clone();
+    let prepare = move || {
+        // Whoever asked may be gone; a prepared segment is found again.
+        let _ = done.send(worker.prepare(number));
+    };
+    match layout.background.run("journal-prepare", prepare) {
+        Ok(()) => Ahead::Requested(answer),
+        Err(error) => Ahead::Failed(StoreError::io("start a thread for", &layout.dir)(error)),
     }
 }

@@ -27,7 +27,7 @@ impl Checkpointer {
     /// Starts the thread.
     pub fn start(state: Arc<State>) -> Result<Self, StoreError> {
         let (jobs, todo) = sync_channel::<Job>(1);
-        let dir = state.dir.clone();
+        let dir = state.site.dir.clone();
         std::thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || {
@@ -54,12 +54,5 @@ impl Checkpointer {
 
 /// Writes a checkpoint and waits for it.
 pub fn write(state: &State, rows: &Frozen) -> Result<(), StoreError> {
-    let mut batch = sled::Batch::default();
-    for (key, value) in rows {
-        match value {
-            Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-            None => batch.remove(key.as_slice()),
-        }
-    }
-    state.commit(batch)
+    state.commit(rows)
 }

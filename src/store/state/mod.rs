@@ -1,95 +1,120 @@
 //! The state beside the journal: where everything stands, so that nothing has to be searched for.
 //!
-//! One sled tree with prefixed keys ([`rows`]). It is written in checkpoints only, each one bounded
-//! atomic batch, in the sequence that was measured to survive power cuts; between checkpoints, what
-//! changed stands in an [`overlay`]. Nothing that was acknowledged depends on sled: whatever is wrong
-//! with it, the journal rebuilds it.
-//!
-//! The sequence, and why: sled's `flush()` is not durable on Linux, so every checkpoint ends with our
-//! own `fdatasync` of its file; segments of 16 MiB keep every value inside that one file; `conf` and
-//! its snapshots are never synced by sled and a half-written snapshot would stop every later open, so
-//! both are dealt with when opening.
+//! One table with prefixed keys ([`rows`]), kept by an [`engine`], which is [`sled`]. It is written in
+//! checkpoints only, each one bounded atomic batch; between checkpoints, what changed stands in an
+//! [`overlay`]. Nothing that was acknowledged depends on the engine: whatever is wrong with what it
+//! keeps, the journal rebuilds it.
 
 pub mod checkpoint;
+pub mod engine;
 pub mod overlay;
 pub mod rows;
+pub mod sled;
 
-use std::fs::File;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::engine::{Engine, Rows, Table};
+use self::overlay::Frozen;
+use self::sled::Sled;
+use super::disk::real::RealDisk;
+use super::disk::{Access, Disk};
 use super::error::StoreError;
-use super::journal::segment::sync_dir;
 
-/// sled's own segments. The same on every open, or sled refuses.
-const SEGMENT_BYTES: usize = 16 << 20;
-const TREE: &str = "state";
-
-/// The open state store.
-#[derive(Debug)]
-pub struct State {
-    db: sled::Db,
-    tree: sled::Tree,
-    file: File,
-    dir: PathBuf,
-    saved_to: AtomicU64,
+/// Where a state is, and by what it is kept.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// The directory of its own.
+    pub dir: PathBuf,
+    /// Memory that the engine may use for what it has read.
+    pub cache_bytes: u64,
+    /// What keeps the rows.
+    pub engine: Arc<dyn Engine>,
+    /// What keeps the note of damage, which stands beside the directory.
+    pub disk: Arc<dyn Disk>,
 }
 
-impl State {
-    /// Opens the store, or makes an empty one.
-    pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        if dir.exists() {
-            remove_unfinished_snapshots(dir)?;
-        }
-        let config = sled::Config::new()
-            .path(dir)
-            .segment_size(SEGMENT_BYTES)
-            .cache_capacity(cache_bytes)
-            .flush_every_ms(None);
-        let (db, tree) = guarded(|| {
-            let db = config.open()?;
-            let tree = db.open_tree(TREE)?;
-            db.flush()?;
-            Ok((db, tree))
-        })?;
-        let path = dir.join("db");
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(StoreError::io("open", &path))?;
-        sync_everything(dir)?;
-        Ok(Self {
-            db,
-            tree,
-            file,
-            dir: dir.to_owned(),
+impl Site {
+    /// Whether there is a state.
+    pub fn exists(&self) -> Result<bool, StoreError> {
+        self.engine.exists(&self.dir)
+    }
+
+    /// Opens the state, or makes an empty one.
+    pub fn open(self) -> Result<State, StoreError> {
+        let table = self.engine.open(&self.dir, self.cache_bytes)?;
+        Ok(State {
+            site: self,
+            table,
             saved_to: AtomicU64::new(0),
         })
     }
 
-    /// The value of a key.
-    pub fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        Ok(guarded(|| self.tree.get(key))?)
+    /// Makes an empty state, whatever was there before.
+    pub fn open_anew(self) -> Result<State, StoreError> {
+        self.engine.remove(&self.dir)?;
+        let state = self.open()?;
+        state.site.pardon()?;
+        Ok(state)
     }
 
-    /// The pairs whose keys lie in a range, in order.
-    pub fn range(&self, range: Range<Vec<u8>>) -> Rows {
-        Rows(self.tree.range(range))
+    /// Whether a process before this one found the state damaged.
+    pub fn is_condemned(&self) -> Result<bool, StoreError> {
+        let note = self.note();
+        let exists = self.disk.exists(&note);
+        exists.map_err(StoreError::io("look for", &note))
     }
 
-    /// Applies a batch and returns once it is synced. An error is final.
-    pub fn commit(&self, batch: sled::Batch) -> Result<(), StoreError> {
-        guarded(|| self.tree.apply_batch(batch).and_then(|()| self.db.flush()))?;
-        let blobs = self.dir.join("blobs");
-        if std::fs::read_dir(&blobs).is_ok_and(|mut files| files.next().is_some()) {
-            sync_tree(&blobs)?;
+    /// Removes that note.
+    fn pardon(&self) -> Result<(), StoreError> {
+        if self.is_condemned()? {
+            let note = self.note();
+            let removed = self.disk.remove(&note);
+            removed.map_err(StoreError::io("remove", &note))?;
         }
-        self.file
-            .sync_data()
-            .map_err(StoreError::io("sync", &self.dir))
+        Ok(())
+    }
+
+    fn note(&self) -> PathBuf {
+        self.dir.with_extension("damaged")
+    }
+}
+
+/// The open state.
+#[derive(Debug)]
+pub struct State {
+    site: Site,
+    table: Box<dyn Table>,
+    saved_to: AtomicU64,
+}
+
+impl State {
+    /// Opens a state that sled keeps on the real disk, or makes an empty one.
+    pub fn open(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        let site = Site {
+            dir: dir.to_owned(),
+            cache_bytes,
+            engine: Arc::new(Sled),
+            disk: Arc::new(RealDisk),
+        };
+        site.open()
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.table.get(key)
+    }
+
+    /// The rows whose keys lie in a range, in order.
+    pub fn range(&self, range: Range<Vec<u8>>) -> Rows<'_> {
+        self.table.range(range)
+    }
+
+    /// Applies all changes at once and returns when they are synced. An error is final.
+    pub fn commit(&self, changes: &Frozen) -> Result<(), StoreError> {
+        self.table.commit(changes)
     }
 
     /// The position that the last checkpoint of this process reached, 0 before there was one.
@@ -105,93 +130,13 @@ impl State {
     /// Notes that what is on disk is damaged, so that the next start rebuilds it instead of failing in
     /// the same way. Best effort: without the note, the next start finds out again.
     pub fn condemn(&self) {
-        let note = note_of(&self.dir);
-        let noted = File::create(&note).and_then(|file| file.sync_all());
-        if let Err(error) = noted {
+        let note = self.site.note();
+        let file = self.site.disk.open(&note, Access::Create);
+        if let Err(error) = file.and_then(|file| file.sync_all()) {
             log::warn!(
                 "cannot note that {} is damaged: {error}",
-                self.dir.display()
+                self.site.dir.display()
             );
         }
     }
-
-    /// Whether a process before this one found the store at this place damaged.
-    pub fn is_condemned(dir: &Path) -> bool {
-        note_of(dir).exists()
-    }
-
-    /// Removes that note: this store was made anew.
-    pub fn pardon(&self) -> Result<(), StoreError> {
-        let note = note_of(&self.dir);
-        if note.exists() {
-            std::fs::remove_file(&note).map_err(StoreError::io("remove", &note))?;
-        }
-        Ok(())
-    }
-}
-
-/// Rows of a range, read as they are asked for.
-pub struct Rows(sled::Iter);
-
-impl Iterator for Rows {
-    type Item = Result<(sled::IVec, sled::IVec), StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        guarded(|| self.0.next().transpose())
-            .map_err(StoreError::from)
-            .transpose()
-    }
-}
-
-impl DoubleEndedIterator for Rows {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        guarded(|| self.0.next_back().transpose())
-            .map_err(StoreError::from)
-            .transpose()
-    }
-}
-
-/// sled panics on some kinds of damage; to us that is one more error.
-fn guarded<T>(work: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, sled::Error> {
-    let panicked = |_| Err(sled::Error::ReportableBug("it panicked".to_owned()));
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
-}
-
-fn note_of(dir: &Path) -> PathBuf {
-    dir.with_extension("damaged")
-}
-
-/// sled's reader takes a half-written snapshot for a whole one.
-fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StoreError> {
-    for entry in std::fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
-        let path = entry.map_err(StoreError::io("list", dir))?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
-        }
-    }
-    Ok(())
-}
-
-/// Syncs what sled has made so far, the names included.
-fn sync_everything(dir: &Path) -> Result<(), StoreError> {
-    sync_tree(dir)?;
-    dir.parent().map_or(Ok(()), sync_dir)
-}
-
-fn sync_tree(dir: &Path) -> Result<(), StoreError> {
-    for entry in std::fs::read_dir(dir).map_err(StoreError::io("list", dir))? {
-        let path = entry.map_err(StoreError::io("list", dir))?.path();
-        if path.is_dir() {
-            sync_tree(&path)?;
-        } else {
-            File::open(&path)
-                .and_then(|file| file.sync_all())
-                .map_err(StoreError::io("sync", &path))?;
-        }
-    }
-    sync_dir(dir)
 }

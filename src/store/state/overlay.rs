@@ -1,8 +1,8 @@
-//! What changed since the last checkpoint, on top of sled.
+//! What changed since the last checkpoint, on top of it.
 //!
-//! Reads see the changes in memory, then those of a checkpoint that is being written, then sled. A
+//! Reads see the changes in memory, then those of a checkpoint that is being written, then the table. A
 //! row that comes and goes between two checkpoints never reaches the disk: that is what makes the
-//! common case, an event delivered at once, cost sled nothing.
+//! common case, an event delivered at once, cost the engine nothing.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -121,7 +121,7 @@ impl Overlay {
         if let Some(value) = self.frozen.as_ref().and_then(|frozen| frozen.get(key)) {
             return Ok(value.clone());
         }
-        Ok(self.state.get(key)?.map(|value| value.to_vec()))
+        self.state.get(key)
     }
 
     /// The first rows of a range, at most `limit`.
@@ -142,7 +142,7 @@ impl Overlay {
             .flat_map(|frozen| frozen.range(range.clone()));
         let frozen = frozen.map(|(key, value)| Ok((key.clone(), value.clone())));
         let stored = self.state.range(range.clone());
-        let stored = stored.map(|row| row.map(|(key, value)| (key.to_vec(), Some(value.to_vec()))));
+        let stored = stored.map(|row| row.map(|(key, value)| (key, Some(value))));
         match direction {
             Direction::Forward => merge(
                 [&mut { active }, &mut { frozen }, &mut { stored }],
@@ -170,7 +170,7 @@ impl Overlay {
         frozen
     }
 
-    /// The checkpoint is in sled.
+    /// The checkpoint is in the table.
     pub fn thaw(&mut self) {
         self.frozen = None;
     }
@@ -225,14 +225,7 @@ mod tests {
     }
 
     fn checkpoint(overlay: &mut Overlay, state: &State) {
-        let mut batch = sled::Batch::default();
-        for (key, value) in overlay.freeze().iter() {
-            match value {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-                None => batch.remove(key.as_slice()),
-            }
-        }
-        state.commit(batch).unwrap();
+        state.commit(&overlay.freeze()).unwrap();
         overlay.thaw();
     }
 

@@ -1,0 +1,250 @@
+//! Opening a store: finding out where things stand, and making that safe to act on.
+//!
+//! Goes on from the last checkpoint with what the journal holds beyond it; where there is no checkpoint
+//! that can be used, whatever the reason, the state is rebuilt from the whole journal. Nothing here
+//! starts a thread or takes a lock.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::committer::Work;
+use super::disk::{Disk, make_dirs};
+use super::error::StoreError;
+use super::journal::record::NO_PREVIOUS;
+use super::journal::{Layout, Reader, Tail, Writer, recovery, segment};
+use super::ledger::Ledger;
+use super::log::Log;
+use super::state::checkpoint::{self, MAX_CHECKPOINT_BYTES};
+use super::state::{Site, State};
+use super::{Options, Report, reserve};
+use crate::domain::event::Place;
+
+/// A store that is recovered, without its threads.
+#[derive(Debug)]
+pub struct Opened {
+    /// Writes the log.
+    pub work: Work,
+    /// Reads the log.
+    pub log: Arc<Log>,
+    /// What the last checkpoint says.
+    pub state: Arc<State>,
+    /// What the log adds up to.
+    pub ledger: Ledger,
+    /// What was found and done about it.
+    pub report: Report,
+}
+
+/// Opens the store in a directory that is there and that nobody else has open, or makes one.
+pub fn open(options: &Options) -> Result<Opened, StoreError> {
+    let disk = &*options.machine.disk;
+    let journal_dir = options.dir.join("journal");
+    let site = Site {
+        dir: options.dir.join("state"),
+        cache_bytes: options.cache_bytes,
+        engine: Arc::clone(&options.machine.engine),
+        disk: Arc::clone(&options.machine.disk),
+    };
+    reserve::adjust(disk, &options.dir, options.min_free_bytes)?;
+    make_dirs(disk, &journal_dir)?;
+    let known_id = store_id(disk, &journal_dir)?;
+    if known_id.is_none() && site.exists()? {
+        let what = "its journal is missing; bring the journal folder back, or move both away to start anew";
+        return Err(StoreError::Foreign {
+            path: site.dir,
+            what,
+        });
+    }
+    let layout = Layout {
+        dir: journal_dir,
+        store_id: known_id.map_or_else(new_id, Ok)?,
+        segment_bytes: options.segment_bytes,
+        min_free_bytes: options.min_free_bytes,
+        disk: Arc::clone(&options.machine.disk),
+        background: options.machine.background,
+    };
+    if known_id.is_none() {
+        Writer::create(&layout, options.now_ms)?;
+        let synced = disk.sync_dir(&options.dir);
+        synced.map_err(StoreError::io("sync", &options.dir))?;
+    }
+
+    let recovered = recover(&layout, &site, options)?;
+    let directory = recovered.ledger.directory().clone();
+    let writer = Writer::resume(layout, recovered.tail)?;
+    Ok(Opened {
+        work: Work::new(writer, Arc::clone(&recovered.log), directory),
+        log: recovered.log,
+        state: recovered.state,
+        ledger: recovered.ledger,
+        report: Report {
+            is_new: known_id.is_none(),
+            state_rebuilt: known_id.is_some() && recovered.rebuilt,
+            records_replayed: recovered.records_replayed,
+        },
+    })
+}
+
+struct Recovered {
+    log: Arc<Log>,
+    state: Arc<State>,
+    ledger: Ledger,
+    tail: Tail,
+    records_replayed: u64,
+    rebuilt: bool,
+}
+
+/// Goes on from the last checkpoint. Where there is none that can be used, whatever the reason,
+/// everything is rebuilt from the journal.
+fn recover(layout: &Layout, site: &Site, options: &Options) -> Result<Recovered, StoreError> {
+    if let Some((state, ledger)) = load_checkpoint(site, layout.store_id, options)? {
+        let position = ledger.applied().position;
+        let tail = find_tail(layout, Some(position))?;
+        // A checkpoint that is ahead of the journal's synced end tells of what did not happen.
+        let end = Place {
+            position: tail.position,
+            index: 0,
+        };
+        if first_position(layout)? <= position && ledger.applied() <= end {
+            match replay_all(layout, state, ledger, tail, false) {
+                Err(error) if error.is_damaged_state() => unusable(&error),
+                replayed => return replayed,
+            }
+        } else {
+            unusable(&"it is ahead of the journal");
+        }
+    }
+    // Everything is to be read again, so everything has to be whole.
+    let tail = find_tail(layout, None)?;
+    let start = first_position(layout)?;
+    let (state, ledger) = blank_state(site, layout.store_id, start, options)?;
+    replay_all(layout, state, ledger, tail, true)
+}
+
+fn unusable(reason: &dyn std::fmt::Display) {
+    ::log::warn!("the state cannot be used and is rebuilt from the journal: {reason}");
+}
+
+fn find_tail(layout: &Layout, from: Option<u64>) -> Result<Tail, StoreError> {
+    recovery::recover(&Reader::new(layout.clone()), from)?.ok_or_else(|| StoreError::Foreign {
+        path: layout.dir.clone(),
+        what: "it holds no journal segment",
+    })
+}
+
+fn first_position(layout: &Layout) -> Result<u64, StoreError> {
+    Ok(layout.first_position(layout.list()?.first().copied().unwrap_or(0)))
+}
+
+fn replay_all(
+    layout: &Layout,
+    state: Arc<State>,
+    mut ledger: Ledger,
+    tail: Tail,
+    rebuilt: bool,
+) -> Result<Recovered, StoreError> {
+    let last = (tail.last_position != NO_PREVIOUS).then_some(tail.last_position);
+    // A reader of its own: finding the tail may have removed files that its reader still holds open.
+    let start = first_position(layout)?;
+    let reader = Reader::new(layout.clone());
+    let log = Arc::new(Log::new(reader, start, tail.position, last)?);
+    let records_replayed = replay(&log, &mut ledger, &state)?;
+    Ok(Recovered {
+        log,
+        state,
+        ledger,
+        tail,
+        records_replayed,
+        rebuilt,
+    })
+}
+
+/// The state and the ledger of its last checkpoint. Whatever is wrong with them, the journal has it
+/// all, so an error here only means that there is no checkpoint.
+fn load_checkpoint(
+    site: &Site,
+    store_id: [u8; 16],
+    options: &Options,
+) -> Result<Option<(Arc<State>, Ledger)>, StoreError> {
+    if !site.exists()? {
+        return Ok(None);
+    }
+    if site.is_condemned()? {
+        unusable(&"it was found damaged while it was in use");
+        return Ok(None);
+    }
+    let load = || {
+        let state = Arc::new(site.clone().open()?);
+        let ledger = Ledger::load(&state, store_id, options.first_wait_ms)?;
+        Ok::<_, StoreError>(ledger.map(|ledger| (state, ledger)))
+    };
+    Ok(load().unwrap_or_else(|error| {
+        unusable(&error);
+        None
+    }))
+}
+
+fn blank_state(
+    site: &Site,
+    store_id: [u8; 16],
+    start: u64,
+    options: &Options,
+) -> Result<(Arc<State>, Ledger), StoreError> {
+    let state = Arc::new(site.clone().open_anew()?);
+    let ledger = Ledger::blank(Arc::clone(&state), store_id, start, options.first_wait_ms);
+    Ok((state, ledger))
+}
+
+/// Applies what the checkpoint does not hold, with a checkpoint now and then so that memory stays
+/// bounded however much that is.
+fn replay(log: &Log, ledger: &mut Ledger, state: &State) -> Result<u64, StoreError> {
+    let mut records = 0;
+    let mut effects = Vec::new();
+    while let Some(record) = log.next(ledger.applied().position)? {
+        while !ledger.apply(&record, &mut effects)? {
+            effects.clear();
+            save_if_large(ledger, state)?;
+        }
+        effects.clear();
+        save_if_large(ledger, state)?;
+        records += 1;
+    }
+    if records > 0 {
+        save(ledger, state)?;
+    }
+    Ok(records)
+}
+
+fn save_if_large(ledger: &mut Ledger, state: &State) -> Result<(), StoreError> {
+    if ledger.unsaved_bytes() < MAX_CHECKPOINT_BYTES {
+        Ok(())
+    } else {
+        save(ledger, state)
+    }
+}
+
+fn save(ledger: &mut Ledger, state: &State) -> Result<(), StoreError> {
+    let rows = ledger.freeze()?;
+    checkpoint::write(state, &rows)?;
+    ledger.thaw();
+    Ok(())
+}
+
+/// The id of the store that these segments belong to.
+fn store_id(disk: &dyn Disk, journal_dir: &Path) -> Result<Option<[u8; 16]>, StoreError> {
+    let names = disk.list(journal_dir);
+    for name in names.map_err(StoreError::io("list", journal_dir))? {
+        let path = journal_dir.join(name);
+        if path.extension().is_some_and(|extension| extension == "seg")
+            && let Some(id) = segment::store_id_of(disk, &path)?
+        {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
+
+fn new_id() -> Result<[u8; 16], StoreError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)?;
+    Ok(id)
+}
