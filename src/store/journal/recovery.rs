@@ -47,7 +47,7 @@ pub fn recover(reader: &Reader, from: Option<u64>) -> Result<Option<Tail>, Store
     let mut scan = Scan::new(reader, used.last);
     scan.run(layout.first_position(first))?;
     let tail = scan.tail;
-    make_safe(layout, &numbers, tail.position)?;
+    make_safe(layout, &numbers, scan.synced_to, tail.position)?;
     Ok(Some(tail))
 }
 
@@ -270,6 +270,23 @@ fn make_safe(layout: &Layout, numbers: &[u64], synced_to: u64, end: u64) -> Resu
         file.write_all_at(&vec![0; bytes.len()], offset)
     })
     .map_err(StoreError::io("clear the end of", &path))?;
+    write_again(layout, &*file, synced_to, end).map_err(StoreError::io("write to", &path))?;
     file.sync_all().map_err(StoreError::io("sync", &path))?;
     layout.sync_dir()
+}
+
+/// Writes the last records once more, those that no other one states as synced. If their own sync
+/// failed, the system may show them and yet take them for clean: a sync alone would not save them.
+fn write_again(
+    layout: &Layout,
+    file: &dyn DiskFile,
+    synced_to: u64,
+    end: u64,
+) -> std::io::Result<()> {
+    let start = synced_to.max(layout.position(layout.segment_of(end), 0));
+    let length = usize::try_from(end - start).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length];
+    let offset = layout.offset_of(start);
+    let read = file.read_up_to(&mut bytes, offset)?;
+    file.write_all_at(&bytes[..read], offset)
 }
