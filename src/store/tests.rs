@@ -7,6 +7,7 @@ mod retire;
 use std::path::Path;
 
 use self::history::History;
+use self::history::cuts::Rig;
 use self::retire::{TWO_SEGMENTS, retire};
 use super::error::StoreError;
 use super::fixtures::{
@@ -44,7 +45,7 @@ fn survives(harm: impl Fn(&Path, &mut Random), rebuilt: bool) {
         let _seed = Seed(seed);
         let mut history = History::new(seed);
         for _ in 0..2 {
-            history.run(40);
+            history.run(40).unwrap();
             history.crash();
             let state = history.dir().join("state");
             harm(&state, &mut history.random);
@@ -67,12 +68,12 @@ fn survives_retention(harm: impl Fn(&Path, &mut Random)) {
         let mut history = History::new(seed);
         let mut removed = 0;
         for _ in 0..4 {
-            history.run(25);
+            history.run(25).unwrap();
             let before = history.store().log.start();
-            retire(&mut history, &TWO_SEGMENTS);
+            retire(&mut history, &TWO_SEGMENTS).unwrap();
             removed += u32::from(history.store().log.start() > before);
             if history.random.chance(50) {
-                history.run(5);
+                history.run(5).unwrap();
             }
             history.crash();
             let state = history.dir().join("state");
@@ -136,12 +137,12 @@ fn garble(dir: &Path, random: &mut Random) {
 #[test]
 fn a_state_that_was_found_damaged_in_use_is_rebuilt_once() {
     let mut history = History::new(1);
-    history.run(40);
+    history.run(40).unwrap();
     history.store().state.condemn();
     history.crash();
     assert!(history.reopen().state_rebuilt);
     history.check();
-    history.run(10);
+    history.run(10).unwrap();
     history.crash();
     assert!(
         !history.reopen().state_rebuilt,
@@ -153,7 +154,7 @@ fn a_state_that_was_found_damaged_in_use_is_rebuilt_once() {
 #[test]
 fn a_segment_whose_first_write_was_torn_is_made_anew_and_can_be_read() {
     let mut history = History::new(2);
-    history.run(20);
+    history.run(20).unwrap();
     history.crash();
     let layout = history.layout();
     let torn = layout.list().unwrap().pop().unwrap();
@@ -165,7 +166,7 @@ fn a_segment_whose_first_write_was_torn_is_made_anew_and_can_be_read() {
     history.check();
     let before = layout.list().unwrap().len();
     while layout.list().unwrap().len() < before + 3 {
-        history.run(5);
+        history.run(5).unwrap();
     }
     history.check();
 }
@@ -175,15 +176,15 @@ fn a_state_that_is_ahead_of_the_journal_is_rebuilt() {
     for seed in seeds() {
         let _seed = Seed(seed);
         let mut history = History::new(seed);
-        history.run(20);
+        history.run(20).unwrap();
         let older = history.keep_journal();
-        history.run(30);
-        history.checkpoint();
+        history.run(30).unwrap();
+        history.checkpoint().unwrap();
         history.crash();
         history.restore_journal(older);
         assert!(history.reopen().state_rebuilt);
         history.check();
-        history.run(10);
+        history.run(10).unwrap();
         history.check();
     }
 }
@@ -192,10 +193,10 @@ fn a_state_that_is_ahead_of_the_journal_is_rebuilt() {
 fn a_hole_in_the_journal_is_named_also_when_the_state_is_ahead() {
     for steps_ahead in [1, 2, 3, 30] {
         let mut history = History::new(1);
-        history.run(200);
+        history.run(200).unwrap();
         let older = history.keep_journal();
-        history.run(steps_ahead);
-        history.checkpoint();
+        history.run(steps_ahead).unwrap();
+        history.checkpoint().unwrap();
         history.crash();
         history.restore_journal(older);
         let path = history.dir().join("journal/00000000000000000001.seg");
@@ -330,4 +331,21 @@ fn a_data_directory_is_open_once() {
     let error = open(&options(dir.path())).unwrap_err();
     assert!(matches!(error, StoreError::Locked { .. }), "{error}");
     drop(store);
+}
+
+#[test]
+fn whenever_the_power_goes_the_store_opens_with_all_that_was_acknowledged() {
+    let full = std::env::var("POSTRIDER_TEST_FULL").is_ok_and(|value| value == "1");
+    let (mut cuts, mut in_recovery) = (0, 0);
+    for seed in 0..if full { 5_000 } else { 100 } {
+        let _seed = Seed(seed);
+        let mut rig = Rig::new(seed);
+        for _ in 0..5 {
+            rig.run_and_break();
+        }
+        cuts += rig.cuts;
+        in_recovery += rig.cuts_in_recovery;
+    }
+    println!("{cuts} power cuts, {in_recovery} of them during a recovery");
+    assert!(cuts > 300 && in_recovery > 100, "too few cuts");
 }

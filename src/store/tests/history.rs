@@ -1,10 +1,14 @@
-//! A random history of a store: commits, checkpoints and crashes, the same for the same seed.
+//! A random history of a store: commits, checkpoints and crashes, the same for the same seed; on the
+//! real disk, or on a simulated one ([`cuts`]), where any step can fail.
+
+pub mod cuts;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use self::cuts::Asked;
 use super::model::Model;
 use crate::domain::delivery::{Attempt, Outcome};
 use crate::domain::directory::Change;
@@ -13,13 +17,15 @@ use crate::domain::event::{Event, Place};
 use crate::domain::ids::{AccountId, KeyId, SubscriptionId};
 use crate::domain::retry::Schedule;
 use crate::store::committer::Commit;
-use crate::store::fixtures::{
-    Random, apply_all, attempt, checkpoint, commit, copy_dir, event, options, scratch,
-};
+use crate::store::disk::real::RealDisk;
+use crate::store::error::StoreError;
+use crate::store::fixtures::{Random, attempt, copy_dir, event, options, scratch};
 use crate::store::journal::Layout;
 use crate::store::journal::segment::store_id_of;
+use crate::store::opening::{self, Opened};
+use crate::store::state::checkpoint;
 use crate::store::state::overlay::Frozen;
-use crate::store::{Options, Report, Store, open};
+use crate::store::{Options, Report};
 
 /// The most subscriptions and keys at a time: a snapshot of them fits into a small segment.
 const MAX_RECORDS: usize = 12;
@@ -30,11 +36,13 @@ pub struct History {
     pub random: Random,
     model: Model,
     dir: TempDir,
-    store: Option<Store>,
-    options: Options,
+    store: Option<Opened>,
+    pub options: Options,
     /// A checkpoint that is taken but not written.
     saving: Option<Arc<Frozen>>,
     next_id: u64,
+    /// A commit that failed: whatever of it is found later, it is the beginning.
+    unsure: Option<Asked>,
 }
 
 /// A journal as it once was, and what it added up to.
@@ -45,22 +53,30 @@ pub struct Older {
 
 impl History {
     pub fn new(seed: u64) -> Self {
-        let mut random = Random(seed);
         let dir = scratch();
+        let options = options(dir.path());
+        let mut history = Self::with(seed, dir, options);
+        history.reopen();
+        history.checkpoint().unwrap();
+        history
+    }
+
+    /// One that is still to be opened.
+    pub fn with(seed: u64, dir: TempDir, options: Options) -> Self {
+        let mut random = Random(seed);
         let options = Options {
             first_wait_ms: random.below(2) * 500,
-            ..options(dir.path())
+            ..options
         };
-        let mut store = open(&options).unwrap();
-        checkpoint(&mut store);
         Self {
             random,
             model: Model::default(),
             dir,
-            store: Some(store),
+            store: None,
             options,
             saving: None,
             next_id: 1,
+            unsure: None,
         }
     }
 
@@ -72,75 +88,122 @@ impl History {
         let journal = self.dir().join("journal");
         let segments = std::fs::read_dir(&journal).unwrap();
         let mut segments = segments.map(|entry| entry.unwrap().path());
-        let ids = segments.find_map(|path| store_id_of(&path).unwrap_or(None));
+        let ids = segments.find_map(|path| store_id_of(&RealDisk, &path).unwrap_or(None));
         Layout {
             dir: journal,
             store_id: ids.unwrap(),
             segment_bytes: self.options.segment_bytes,
             min_free_bytes: self.options.min_free_bytes,
+            disk: Arc::clone(&self.options.machine.disk),
+            background: self.options.machine.background,
         }
     }
 
-    pub fn store(&mut self) -> &mut Store {
+    pub fn store(&mut self) -> &mut Opened {
         self.store.as_mut().unwrap()
+    }
+
+    /// Lets go of the store as the end of a process does.
+    pub fn close(&mut self) {
+        self.store = None;
+        self.saving = None;
     }
 
     /// So many steps: mostly a commit, which may be applied at once or later, now and then a
     /// checkpoint.
-    pub fn run(&mut self, steps: usize) {
+    pub fn run(&mut self, steps: usize) -> Result<(), StoreError> {
         for _ in 0..steps {
-            self.commit();
+            self.commit()?;
             if self.random.chance(70) {
-                apply_all(self.store());
+                self.apply_all()?;
             }
             if self.random.chance(10) {
-                self.sweep_once();
+                self.store().ledger.sweep(0, 0, 3)?;
             }
             match self.random.below(12) {
-                0 => self.checkpoint(),
+                0 => self.checkpoint()?,
                 1 if self.saving.is_none() => {
-                    self.saving = Some(self.store().ledger.freeze().unwrap());
+                    self.saving = Some(self.store().ledger.freeze()?);
                 }
-                2 => self.finish_saving(),
+                2 => self.finish_saving()?,
                 _ => {}
             }
         }
+        Ok(())
     }
 
-    fn finish_saving(&mut self) {
+    pub fn apply_all(&mut self) -> Result<(), StoreError> {
+        let Opened { log, ledger, .. } = self.store();
+        let mut effects = Vec::new();
+        while let Some(record) = log.next(ledger.applied().position)? {
+            while !ledger.apply(&record, &mut effects)? {}
+        }
+        Ok(())
+    }
+
+    fn finish_saving(&mut self) -> Result<(), StoreError> {
         if let Some(rows) = self.saving.take() {
-            let done = self.store().checkpointer.submit(rows);
-            done.blocking_recv().unwrap().unwrap();
+            checkpoint::write(&self.store().state, &rows)?;
             self.store().ledger.thaw();
         }
+        Ok(())
     }
 
     /// A checkpoint of everything that is committed.
-    pub fn checkpoint(&mut self) {
-        self.finish_saving();
-        apply_all(self.store());
-        checkpoint(self.store());
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.finish_saving()?;
+        self.apply_all()?;
+        self.saving = Some(self.store().ledger.freeze()?);
+        self.finish_saving()
     }
 
-    fn sweep_once(&mut self) {
-        self.store().ledger.sweep(0, 0, 3).unwrap();
-    }
-
-    fn commit(&mut self) {
-        let made = Commit {
-            at_ms: 1,
-            changes: self.some_changes(),
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let before = self.model.clone();
+        let changes = self.some_changes();
+        let attempts = self.some_attempts();
+        let asked = Asked {
+            changes,
+            attempts,
             events: self.some_events(),
+            after: self.store().log.end(),
+        };
+        let commit = Commit {
+            at_ms: 1,
+            changes: asked.changes.clone(),
+            attempts: asked.attempts.clone(),
+            events: asked.events.clone(),
             ..Commit::default()
         };
-        let attempts = self.some_attempts();
-        for attempt in &attempts {
+        self.model = before;
+        let done = match self.store().work.commit(commit) {
+            Ok(done) => done,
+            Err(error) if error.is_refusal() => return Ok(()),
+            Err(error) => {
+                self.unsure = Some(asked);
+                return Err(error);
+            }
+        };
+        self.changed(&asked.changes);
+        self.settled(&asked.attempts);
+        self.accepted(&asked.events, done.events_at);
+        Ok(())
+    }
+
+    fn changed(&mut self, changes: &[Change]) {
+        for change in changes {
+            self.model.change(change);
+        }
+    }
+
+    fn settled(&mut self, attempts: &[Attempt]) {
+        for attempt in attempts {
             self.model.settle(attempt);
         }
-        let events = made.events.clone();
-        let done = commit(self.store(), Commit { attempts, ..made });
-        for (index, event) in (0..).zip(&events) {
-            let position = done.events_at.unwrap();
+    }
+
+    fn accepted(&mut self, events: &[Event], position: Option<u64>) {
+        for (index, event) in (0..).zip(events) {
+            let position = position.unwrap();
             let place = Place { position, index };
             self.model.accept(event, place, self.options.first_wait_ms);
         }
@@ -261,10 +324,14 @@ impl History {
     }
 
     pub fn reopen(&mut self) -> Report {
-        let store = open(&self.options).unwrap();
+        self.try_reopen().unwrap()
+    }
+
+    pub fn try_reopen(&mut self) -> Result<Report, StoreError> {
+        let store = opening::open(&self.options)?;
         let report = store.report;
         self.store = Some(store);
-        report
+        Ok(report)
     }
 
     pub fn keep_journal(&self) -> Older {
@@ -293,7 +360,7 @@ impl History {
 
     /// The store says what the model says, once nothing is left to apply and to sweep.
     pub fn check(&mut self) {
-        apply_all(self.store());
+        self.apply_all().unwrap();
         while self.store().ledger.sweep(0, 0, 5).unwrap() {}
         let now_ms = self.random.below(HORIZON_MS);
         self.model.check(self.store.as_ref().unwrap(), now_ms);

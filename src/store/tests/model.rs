@@ -6,9 +6,9 @@ use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
 use crate::domain::directory::{Change, Directory};
 use crate::domain::event::{Event, Place};
 use crate::domain::ids::{EventId, SubscriptionId};
-use crate::store::Store;
 use crate::store::ledger::Todo;
 use crate::store::ledger::backlog::Entry;
+use crate::store::opening::Opened;
 use crate::store::state::rows::Slot;
 
 #[derive(Debug, Clone, Default)]
@@ -43,6 +43,7 @@ impl Model {
         self.attempts.push(attempt.clone());
         let key = (attempt.place, attempt.subscription);
         let Some(open) = self.open.get_mut(&key) else {
+            self.gone.retain(|(place, of, _)| (*place, *of) != key);
             return;
         };
         open.attempts = attempt.number;
@@ -84,7 +85,7 @@ impl Model {
     }
 
     /// Compares all that can be asked of a store with this.
-    pub fn check(&self, store: &Store, now_ms: u64) {
+    pub fn check(&self, store: &Opened, now_ms: u64) {
         let ledger = &store.ledger;
         assert_eq!(ledger.directory(), &self.directory);
         assert_eq!(ledger.last_event(), self.events.last().map(|it| it.0));

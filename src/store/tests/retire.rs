@@ -8,6 +8,7 @@ use crate::domain::directory::Change;
 use crate::domain::directory::fixtures::subscription;
 use crate::domain::retention::Retention;
 use crate::store::committer::Commit;
+use crate::store::error::StoreError;
 use crate::store::fixtures::{all_open, apply_all, checkpoint, commit, event, options, scratch};
 use crate::store::{Store, open, retention};
 
@@ -22,33 +23,34 @@ pub const TWO_SEGMENTS: Retention = Retention {
 
 /// Carries over what is open in the oldest segments and removes them, until the journal is small
 /// enough. Now and then it stops before a segment goes, as a crash would have it.
-pub fn retire(history: &mut History, kept: &Retention) {
-    while let Some(oldest) = retention::oldest(&history.store().log, kept, 1).unwrap() {
+pub fn retire(history: &mut History, kept: &Retention) -> Result<(), StoreError> {
+    while let Some(oldest) = retention::oldest(&history.store().log, kept, 1)? {
         loop {
+            history.apply_all()?;
             let store = history.store();
-            apply_all(store);
-            let located = store.ledger.located_before(oldest.end, CARRIED).unwrap();
+            let located = store.ledger.located_before(oldest.end, CARRIED)?;
             if located.is_empty() {
                 break;
             }
             let found = (store.ledger.applied().position, located);
-            let carry = retention::carry(&store.log, kept, found, 1).unwrap();
+            let carry = retention::carry(&store.log, kept, found, 1)?;
             if history.random.chance(50) {
                 // What it tells may be over before it is written.
-                history.run(1);
+                history.run(1)?;
             }
             let made = Commit {
                 carry,
                 ..Commit::default()
             };
-            commit(history.store(), made);
+            history.store().work.commit(made)?;
         }
-        history.checkpoint();
+        history.checkpoint()?;
         if history.random.chance(20) {
-            return;
+            return Ok(());
         }
-        assert!(retention::remove(&history.store().log, &oldest).unwrap());
+        assert!(retention::remove(&history.store().log, &oldest)?);
     }
+    Ok(())
 }
 
 fn step(store: &mut Store, kept: &Retention, now_ms: u64) -> Vec<Attempt> {
