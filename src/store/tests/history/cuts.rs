@@ -78,10 +78,10 @@ impl Rig {
         let steps = usize::try_from(self.random.below(50)).unwrap();
         // Whatever goes wrong, what was acknowledged until then has to be there afterwards.
         let retires = self.random.chance(30);
-        let _ = self.history.run(steps).and_then(|()| match retires {
-            true => retire(&mut self.history, &TWO_SEGMENTS),
-            false => Ok(()),
-        });
+        let ran = self.history.run(steps);
+        if retires && ran.is_ok() {
+            let _ = retire(&mut self.history, &TWO_SEGMENTS);
+        }
         self.disk.fail_syncs(0);
         if is_full && self.random.chance(50) {
             self.disk.set_free_bytes(u64::MAX);
