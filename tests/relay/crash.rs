@@ -1,93 +1,15 @@
 //! Killed at any moment: whatever was accepted arrives, whatever was taken back stays taken back.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod gardener;
+mod under_load;
 
-use postrider::actors::queue::MAX_UNJOURNALLED;
+use std::path::Path;
+
 use serde_json::json;
 
-use crate::support::chance::Chance;
-use crate::support::load::{Load, Tally};
 use crate::support::receiver::Receiver;
-use crate::support::relay::{Relay, Subscription, text};
+use crate::support::relay::{Relay, text};
 use crate::support::samples;
-
-const SENDERS: u64 = 4;
-
-fn kills() -> usize {
-    let full = std::env::var("POSTRIDER_TEST_FULL").is_ok_and(|value| value == "1");
-    if full { 200 } else { 30 }
-}
-
-/// A subscription whose deliveries are tried again soon, and again, and again.
-fn stubborn(relay: &Relay, url: &str) -> Subscription {
-    let mut schedule = vec!["0s"];
-    schedule.resize(50, "40ms");
-    relay.subscribe_as(&json!({ "url": url, "events": ["**"], "retry_schedule": schedule }))
-}
-
-#[test]
-fn nothing_accepted_is_lost_however_often_the_process_is_killed() {
-    let mut chance = Chance::new("crash");
-    let mut relay = Relay::start();
-    let shop = relay.integration("shop");
-    let tallies = [Tally::steady(), Tally::failing_now_and_then(chance.next())];
-    for tally in &tallies {
-        stubborn(&relay, &tally.url());
-    }
-    let load = Load::start(&shop, SENDERS, &mut chance, &tallies[1]);
-    let mut restarts = Vec::new();
-    for _ in 0..kills() {
-        load.aim_at(Some(relay.address()));
-        load.wait_for_more(chance.below(800));
-        pause(chance.below(60));
-        load.aim_at(None);
-        relay.kill();
-        if chance.once_in(4) {
-            // Killed again while it recovers.
-            let (mut child, _out) = relay.spawn();
-            pause(chance.below(150));
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-        let begun = Instant::now();
-        relay.restart();
-        restarts.push(begun.elapsed());
-    }
-    load.aim_at(Some(relay.address()));
-    let accepted = load.finish();
-    let begun = Instant::now();
-    let bound = kills() * MAX_UNJOURNALLED;
-    for tally in &tallies {
-        let lost = tally.wait_for_all(&accepted);
-        assert_eq!(lost, Vec::<String>::new(), "lost, of {}", accepted.len());
-        let duplicates = tally.duplicates();
-        println!(
-            "{duplicates} duplicates; at most {bound} can come of {} kills",
-            kills()
-        );
-        assert!(duplicates <= bound);
-        assert_eq!(tally.doubly_accepted(), 0);
-    }
-    let segments = std::fs::read_dir(relay.data_dir().join("journal"))
-        .unwrap()
-        .count();
-    println!("{segments} segments, the prepared one included");
-    restarts.sort();
-    println!(
-        "{} events accepted, 0 lost; drained in {:?}; restarts {:?} to {:?}, median {:?}",
-        accepted.len(),
-        begun.elapsed(),
-        restarts[0],
-        restarts[restarts.len() - 1],
-        restarts[restarts.len() / 2],
-    );
-}
-
-/// A random moment: the one thing here that is a matter of time.
-fn pause(milliseconds: u64) {
-    std::thread::sleep(Duration::from_millis(milliseconds));
-}
 
 #[test]
 fn what_was_taken_back_stays_taken_back() {

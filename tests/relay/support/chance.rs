@@ -1,7 +1,10 @@
 //! Chance that can be repeated: `POSTRIDER_TEST_SEED` brings a printed seed back.
 
 /// A stream of random numbers (`SplitMix64`).
-pub struct Chance(u64);
+pub struct Chance {
+    origin: u64,
+    state: u64,
+}
 
 impl Chance {
     /// A new stream; its seed is printed under this name.
@@ -12,23 +15,31 @@ impl Chance {
             None => getrandom::u64().expect("random numbers"),
         };
         println!("{name}: POSTRIDER_TEST_SEED={seed}");
-        Self(seed)
+        Self::seeded(seed)
     }
 
     /// The stream of a seed.
     pub fn seeded(seed: u64) -> Self {
-        Self(seed)
+        Self {
+            origin: seed,
+            state: seed,
+        }
+    }
+
+    /// How to bring it back.
+    pub fn origin(&self) -> String {
+        format!("POSTRIDER_TEST_SEED={}", self.origin)
     }
 
     /// A stream for a part of the test.
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self::seeded(self.next())
     }
 
     /// The next number.
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }

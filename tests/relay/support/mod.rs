@@ -6,6 +6,7 @@ pub mod load;
 pub mod receiver;
 pub mod relay;
 pub mod samples;
+pub mod tally;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,4 +24,9 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "it never came: {what}");
         thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Whether there is time for the long runs.
+pub fn is_full() -> bool {
+    std::env::var("POSTRIDER_TEST_FULL").is_ok_and(|value| value == "1")
 }
