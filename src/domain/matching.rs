@@ -12,19 +12,26 @@ use super::event::EventMeta;
 use super::event_type::EventType;
 use super::ids::{AccountId, IntegrationId, SubscriptionId};
 
-/// How many answers are remembered before all are forgotten.
+/// How many answers are remembered before all are forgotten. Senders choose their types, so that there
+/// may be any number of them.
 const MAX_REMEMBERED: usize = 4096;
+/// How many subscriptions all the answers may name together before all are forgotten: 8 MiB. With ten
+/// thousand subscriptions that want everything, the bound on answers alone would be 300 MiB.
+const MAX_NAMED: usize = 1 << 20;
 
 /// Answers which subscriptions want an event.
 #[derive(Debug, Default)]
 pub struct MatchTable {
     remembered: HashMap<(AccountId, IntegrationId, EventType), Arc<[SubscriptionId]>>,
+    /// Subscriptions that the answers name, together.
+    named: usize,
 }
 
 impl MatchTable {
     /// To be called with every change of a subscription: what is remembered no longer holds.
     pub fn forget(&mut self) {
         self.remembered.clear();
+        self.named = 0;
     }
 
     /// The subscriptions that want the event, in the order of their ids.
@@ -32,9 +39,6 @@ impl MatchTable {
         let question = (event.account, event.integration, event.event_type.clone());
         if let Some(answer) = self.remembered.get(&question) {
             return Arc::clone(answer);
-        }
-        if self.remembered.len() >= MAX_REMEMBERED {
-            self.remembered.clear();
         }
         let answer: Arc<[SubscriptionId]> = directory
             .subscriptions()
@@ -50,6 +54,10 @@ impl MatchTable {
             })
             .map(|subscription| subscription.id)
             .collect();
+        if self.remembered.len() >= MAX_REMEMBERED || self.named + answer.len() > MAX_NAMED {
+            self.forget();
+        }
+        self.named += answer.len();
         self.remembered.insert(question, Arc::clone(&answer));
         answer
     }
@@ -101,6 +109,24 @@ mod tests {
         assert_eq!(ids(event(10, 100, "user.created")), [2]);
         assert_eq!(ids(event(20, 100, "order.paid")), [3]);
         assert_eq!(ids(event(30, 100, "order.paid")), [0_u64; 0]);
+    }
+
+    #[test]
+    fn answers_are_forgotten_before_they_name_too_many() {
+        let mut directory = Directory::default();
+        for id in 0..1000 {
+            directory.apply(&Change::PutSubscription(
+                subscription(id, 1, &["**"]).into(),
+            ));
+        }
+        let mut table = MatchTable::default();
+        for n in 0..MAX_REMEMBERED {
+            let matching = table.matching(&directory, &event(1, 1, &format!("t.{n}")));
+            assert_eq!(matching.len(), 1000);
+            let kept: usize = table.remembered.values().map(|ids| ids.len()).sum();
+            assert_eq!(kept, table.named);
+            assert!(kept <= MAX_NAMED);
+        }
     }
 
     #[test]
