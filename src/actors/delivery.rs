@@ -31,9 +31,9 @@ use super::directory::DirectoryHandle;
 use super::dispatch::DispatchHandle;
 use super::outcomes::Outcomes;
 use super::queue::QueueHandle;
+use super::reads::Reads;
 use crate::domain::delivery::{Attempt, Verdict};
 use crate::domain::directory::{Change, Subscription, SubscriptionStatus};
-use crate::domain::event::{Event, Place};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retry::Schedule;
 use crate::outbound::Client;
@@ -64,6 +64,8 @@ pub struct Defaults {
 pub struct Shared {
     /// Where events are read.
     pub log: Arc<Log>,
+    /// The bound on how many are read at once.
+    pub reads: Reads,
     /// Where a lane looks up its subscription at every attempt, and has it paused.
     pub directory: DirectoryHandle,
     /// Where outcomes go.
@@ -329,11 +331,11 @@ async fn make(
     todo: Todo,
     schedule: &Schedule,
 ) -> (Attempt, Verdict) {
-    let event = match read(shared, todo.at).await {
+    let event = match shared.reads.event(&shared.log, todo.at).await {
         // Retention may have moved it since the delivery was offered.
         None => match dispatch.place_of(target.subscription.id, todo.slot).await {
             Ok(None) => return cancelled(target, todo),
-            Ok(Some(at)) => read(shared, at).await,
+            Ok(Some(at)) => shared.reads.event(&shared.log, at).await,
             Err(_) => None,
         },
         event => event,
@@ -360,22 +362,6 @@ async fn make(
             .await
         }
         None => not_attempted(target, todo, "event_unreadable", schedule),
-    }
-}
-
-/// The event, from memory where the lane keeps up, from the journal where it does not.
-async fn read(shared: &Shared, at: Place) -> Option<Event> {
-    if let Some(event) = shared.log.cached_event(at) {
-        return Some(event);
-    }
-    let log = Arc::clone(&shared.log);
-    match tokio::task::spawn_blocking(move || log.event(at)).await {
-        Ok(Ok(event)) => event,
-        Ok(Err(error)) => {
-            log::error!("an event cannot be read: {error}");
-            None
-        }
-        Err(_) => None,
     }
 }
 

@@ -31,6 +31,7 @@ pub mod health;
 pub mod outcomes;
 pub mod queue;
 pub mod rate_limit;
+pub mod reads;
 pub mod retention;
 
 use std::time::{SystemTime, UNIX_EPOCH};

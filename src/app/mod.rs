@@ -22,6 +22,7 @@ use crate::actors::dispatch::{DispatchHandle, Home};
 use crate::actors::health::Health;
 use crate::actors::outcomes::Outcomes;
 use crate::actors::rate_limit::Quotas;
+use crate::actors::reads::Reads;
 use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit, retention};
 use crate::config::{Config, Limit};
 use crate::domain::api_key::{self, KeyFormError};
@@ -196,6 +197,7 @@ fn start_actors(
     let rate_limit = rate_limit::start(&control, quotas(config));
     let shared = Shared {
         log: Arc::clone(&log),
+        reads: Reads::default(),
         directory: directory.clone(),
         queue: queue.clone(),
         defaults: Arc::new(defaults(config)?),
