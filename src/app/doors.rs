@@ -9,7 +9,7 @@ use actix_web::rt::net::UnixStream;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use rustix::fs::Mode;
-use rustix::process::umask;
+use rustix::process::{Resource, getrlimit, umask};
 
 use super::{AppError, SOCKET};
 use crate::config::Config;
@@ -18,6 +18,12 @@ use crate::http::{Relay, routes};
 
 /// The longest path that a Unix socket can have.
 pub const MAX_SOCKET_PATH_BYTES: usize = 107;
+/// The share of the files that this process may have open that clients' connections may take. The rest
+/// is for receivers' connections and for the store: a journal that cannot open its next segment ends
+/// the process. Beyond it, connections wait to be accepted.
+const CLIENTS_SHARE: u64 = 2;
+/// Connections that one worker holds at most, however many files there may be.
+const MAX_CONNECTIONS: u64 = 25_000;
 
 /// Binds the port.
 pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
@@ -62,6 +68,7 @@ pub fn serve(
             .configure(routes::configure)
     })
     .workers(workers)
+    .max_connections(max_connections(workers))
     .shutdown_timeout(config.shutdown_timeout.as_secs())
     .disable_signals()
     .on_connect(|connection, data| {
@@ -77,6 +84,13 @@ pub fn serve(
     let handle = server.handle();
     actix::spawn(server);
     Ok(handle)
+}
+
+/// The connections that each of so many workers may hold.
+fn max_connections(workers: usize) -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let each = files / CLIENTS_SHARE / u64::try_from(workers).unwrap_or(u64::MAX);
+    usize::try_from(each.clamp(1, MAX_CONNECTIONS)).unwrap_or(1)
 }
 
 /// The socket for the local operator. Whoever may open it needs no key, so only its owner may.
