@@ -13,6 +13,10 @@ use crate::store::error::StoreError;
 use crate::store::state::State;
 use crate::store::state::rows::{self, IDEMPOTENCY_KEEP_MS, KeyedRequest};
 
+/// Keys that may be kept here because no checkpoint holds them yet: some 20 MB. It is reached only when
+/// dispatch falls far behind what is accepted; new keys have to wait then.
+const MAX_UNSAVED: usize = 1 << 17;
+
 /// What a request with a key finds.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Claim {
@@ -24,6 +28,8 @@ pub enum Claim {
     Answered(KeyedRequest),
     /// It came with another body.
     OtherBody,
+    /// It is new, and there is no room for new ones.
+    NoRoom,
 }
 
 /// See the module.
@@ -33,6 +39,7 @@ pub struct Keys {
     answered: HashMap<[u8; 16], KeyedRequest>,
     /// The answered ones by position, so that they can be forgotten once they are in the state.
     order: VecDeque<(u64, [u8; 16])>,
+    max_unsaved: usize,
 }
 
 impl Keys {
@@ -43,6 +50,7 @@ impl Keys {
             in_flight: HashMap::new(),
             answered: HashMap::new(),
             order: VecDeque::new(),
+            max_unsaved: MAX_UNSAVED,
         }
     }
 
@@ -70,6 +78,12 @@ impl Keys {
             } else {
                 Claim::OtherBody
             });
+        }
+        if self.answered.len() >= self.max_unsaved {
+            self.forget_saved();
+        }
+        if self.answered.len() + self.in_flight.len() >= self.max_unsaved {
+            return Ok(Claim::NoRoom);
         }
         self.in_flight.insert(scope, body);
         Ok(Claim::New)
@@ -171,6 +185,21 @@ mod tests {
         assert_eq!(keys.claim(SCOPE, BODY, 2).unwrap(), Claim::InFlight);
         assert_eq!(keys.claim(SCOPE, OTHER, 2).unwrap(), Claim::OtherBody);
         assert_eq!(keys.claim([9; 16], BODY, 2).unwrap(), Claim::New);
+    }
+
+    #[test]
+    fn new_keys_wait_while_as_many_as_may_be_are_not_saved() {
+        let (mut keys, state, _dir) = keys();
+        keys.max_unsaved = 1;
+        assert_eq!(keys.claim(SCOPE, BODY, 1_000).unwrap(), Claim::New);
+        assert_eq!(keys.claim([9; 16], BODY, 1_000).unwrap(), Claim::NoRoom);
+        keys.answered(&MARK, first(), place(), 1_000);
+        assert_eq!(keys.claim([9; 16], BODY, 1_000).unwrap(), Claim::NoRoom);
+        let answered = Claim::Answered(answer());
+        assert_eq!(keys.claim(SCOPE, BODY, 1_000).unwrap(), answered);
+        store(&state);
+        state.note_saved(501);
+        assert_eq!(keys.claim([9; 16], BODY, 1_000).unwrap(), Claim::New);
     }
 
     #[test]

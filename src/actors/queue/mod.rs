@@ -196,6 +196,7 @@ impl Queue {
         match self.keys.claim(scope, body, now_ms()) {
             Ok(Claim::New) => None,
             Ok(Claim::Answered(before)) => Some(Ok(Accepted::Before(before))),
+            Ok(Claim::NoRoom) => Some(Err(QueueError::Overloaded)),
             Ok(Claim::InFlight) => Some(Err(QueueError::KeyInFlight)),
             Ok(Claim::OtherBody) => Some(Err(QueueError::KeyReused)),
             Err(error) => {
