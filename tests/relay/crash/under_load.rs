@@ -20,6 +20,8 @@ use crate::support::tally::{Manner, Tally};
 use crate::support::{eventually, is_full};
 
 const SENDERS: u64 = 4;
+/// How often the state is removed after a kill. Rebuilding it takes longer with every life.
+const REBUILT_ONE_IN: u64 = 8;
 /// The attempts that a doomed delivery has.
 const DOOMED: [&str; 3] = ["0s", "100ms", "200ms"];
 /// How many deliveries are asked about one by one.
@@ -58,7 +60,7 @@ impl Lives {
         for tally in tallies {
             tally.next_life();
         }
-        if chance.once_in(5) {
+        if chance.once_in(REBUILT_ONE_IN) {
             std::fs::remove_dir_all(relay.data_dir().join("state")).unwrap();
             self.rebuilt += 1;
         }

@@ -15,7 +15,7 @@ const BATCH: u64 = 20;
 /// Most events are small; some are large, so that the journal goes on to its next segment.
 const SMALL_BYTES: u64 = 600;
 const LARGE_BYTES: u64 = 250_000;
-const LARGE_ONE_IN: u64 = 30;
+const LARGE_ONE_IN: u64 = 60;
 /// Answered requests with a key that a sender keeps to repeat.
 const REMEMBERED: usize = 32;
 
