@@ -18,6 +18,7 @@ mod command_line;
 mod crash;
 mod dialects;
 mod full_disk;
+mod idempotency;
 mod journey;
 mod lists;
 mod overload;
