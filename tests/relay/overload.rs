@@ -1,5 +1,8 @@
 //! More than may wait: refused at once, in the dialect, and nothing half taken.
 
+mod clients;
+mod flood;
+
 use std::collections::BTreeSet;
 
 use crate::support::eventually;

@@ -1,6 +1,7 @@
 //! What the tests are told with: a relay, a client, a receiver, and chance.
 
 pub mod chance;
+pub mod flood;
 pub mod http;
 pub mod load;
 pub mod receiver;

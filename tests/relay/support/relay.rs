@@ -220,6 +220,15 @@ impl Relay {
         self.running.as_ref().expect("it runs").address
     }
 
+    /// The memory that it takes, in MiB.
+    pub fn resident_mib(&self) -> u64 {
+        let pid = self.running.as_ref().expect("it runs").child.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.expect("a VmRSS").trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() / 1024
+    }
+
     /// What was printed to standard error so far.
     pub fn said(&self) -> String {
         self.said.lock().unwrap().clone()
