@@ -17,6 +17,8 @@
 //!                          lane ──(MAX_UNJOURNALLED outcomes in all: lanes stop sending)──▶ queue
 //! ```
 //!
+//! All bounds, these among them, are in one table with their reasons: `docs/bounds.md`.
+//!
 //! Nothing is sent with `do_send` between actors: a full mailbox is an answer, never a loss. Nobody
 //! waits for an actor that may wait for him: the log closes the circle between queue, dispatch and
 //! lanes. In a crash an actor loses nothing that was acknowledged, because all that matters is in the

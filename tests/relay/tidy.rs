@@ -258,3 +258,24 @@ fn the_rules_see_what_they_look_for() {
         [Path::new("a/fixtures.rs")]
     );
 }
+
+#[test]
+fn every_bound_that_the_documentation_names_is_where_it_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(root.join("docs/bounds.md")).unwrap();
+    let mut found = 0;
+    for (before, after) in table
+        .match_indices("` (`src/")
+        .map(|(at, _)| table.split_at(at))
+    {
+        let name = before.rsplit('`').next().unwrap();
+        let file = after["` (`".len()..].split('`').next().unwrap();
+        let source = std::fs::read_to_string(root.join(file)).expect(file);
+        assert!(
+            source.contains(&format!("const {name}: ")),
+            "{file} has no {name}"
+        );
+        found += 1;
+    }
+    assert!(found > 40, "only {found} bounds were found");
+}
