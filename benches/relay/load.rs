@@ -214,10 +214,16 @@ impl Sink {
         self.address
     }
 
-    /// Waits until so many have arrived, and says how long after `since` the last one did.
+    /// Waits until so many have arrived, and says how long after `since` the last one did. Gives up
+    /// once nothing has come for a while.
     pub fn wait_for(&self, count: usize, since: Instant) -> Duration {
-        let give_up = Instant::now() + Duration::from_mins(2);
+        let patience = Duration::from_mins(1);
+        let (mut arrived, mut give_up) = (0, Instant::now() + patience);
         while self.count.load(Ordering::Acquire) < count {
+            let now = self.count.load(Ordering::Acquire);
+            if now > arrived {
+                (arrived, give_up) = (now, Instant::now() + patience);
+            }
             assert!(
                 Instant::now() < give_up,
                 "only {} of {count} arrived",

@@ -1,6 +1,7 @@
 //! How fast the relay is, beside what the same machine can do at best, in one run.
 //!
-//! `cargo bench` prints three figures, each the median of several rounds that alternate:
+//! `cargo bench` prints three figures, each the median of several rounds that alternate, and what a
+//! backlog costs ([`backlog`]):
 //!
 //! - *accepted*: durable events a second at 64 connections and 1 KiB, as a ratio to a bare actix-web
 //!   handler that reads the same body and answers a uuid;
@@ -18,12 +19,14 @@
 )]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+mod backlog;
 mod load;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use load::{Load, Sink};
@@ -59,6 +62,9 @@ fn main() {
     }
     if wanted("delivered") {
         delivered(&body);
+    }
+    if wanted("backlog") {
+        backlog::run(&body);
     }
 }
 
@@ -116,7 +122,7 @@ fn delivered(body: &str) {
     for round in 1..=ROUNDS {
         let relay = Relay::start();
         let sink = Sink::start();
-        relay.subscribe(sink.address());
+        relay.subscribe(sink.address(), "**");
         let sent = load::run(&relay.load(body), CONNECTIONS, ROUND);
         let took = sink.wait_for(sent.count(), sent.started());
         let rate = sent.count() as f64 / took.as_secs_f64();
@@ -180,7 +186,7 @@ struct Relay {
     process: Process,
     owner: String,
     integration_key: String,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Relay {
@@ -193,31 +199,33 @@ impl Relay {
             getrandom::fill,
         );
         let owner = owner.expect("random numbers").expose_secret().to_owned();
-        let process = Process::start(
-            Command::new(env!("CARGO_BIN_EXE_postrider"))
-                .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-                .arg(dir.path().join("store"))
-                .env("POSTRIDER_BOOTSTRAP_KEY", &owner)
-                .env("POSTRIDER_OUTBOUND__ALLOW", "127.0.0.0/8")
-                .env("POSTRIDER_RATE_LIMIT__MANAGE", "off"),
-        );
+        let process = serve(dir.path(), &owner);
         let made = load::post(
             process.address,
             "/v1/integrations",
             &owner,
             r#"{"name":"bench"}"#,
         );
-        let made: serde_json::Value = serde_json::from_str(&made).expect("an integration");
-        let integration_key = made["integration_key"]
-            .as_str()
-            .expect("its key")
-            .to_owned();
         Self {
+            integration_key: text(&made, "integration_key"),
             process,
             owner,
-            integration_key,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// Kills the process and starts another on its store; says how long that one took to be ready.
+    fn kill_and_restart(&mut self) -> Duration {
+        let _ = self.process.child.kill();
+        let _ = self.process.child.wait();
+        let began = Instant::now();
+        self.process = serve(self.dir.path(), &self.owner);
+        began.elapsed()
+    }
+
+    /// A management request without a body.
+    fn act(&self, path: &str) {
+        load::post(self.process.address, path, &self.owner, "");
     }
 
     fn load(&self, body: &str) -> Load {
@@ -225,14 +233,16 @@ impl Relay {
         Load::new(self.process.address, &path, &self.owner, body)
     }
 
-    fn subscribe(&self, to: SocketAddr) {
-        let body = format!(r#"{{"url":"http://{to}/","events":["**"]}}"#);
-        load::post(
+    /// Returns the subscription's id.
+    fn subscribe(&self, to: SocketAddr, pattern: &str) -> String {
+        let body = format!(r#"{{"url":"http://{to}/","events":["{pattern}"]}}"#);
+        let made = load::post(
             self.process.address,
             "/v1/subscriptions",
             &self.owner,
             &body,
         );
+        text(&made, "id")
     }
 
     fn resident_mb(&self) -> f64 {
@@ -248,6 +258,23 @@ impl Relay {
             .unwrap_or(f64::NAN)
             / 1024.0
     }
+}
+
+fn serve(dir: &Path, owner: &str) -> Process {
+    Process::start(
+        Command::new(env!("CARGO_BIN_EXE_postrider"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir.join("store"))
+            .env("POSTRIDER_BOOTSTRAP_KEY", owner)
+            .env("POSTRIDER_OUTBOUND__ALLOW", "127.0.0.0/8")
+            .env("POSTRIDER_RATE_LIMIT__MANAGE", "off"),
+    )
+}
+
+/// A text in a JSON object.
+fn text(json: &str, name: &str) -> String {
+    let json: serde_json::Value = serde_json::from_str(json).expect("a JSON object");
+    json[name].as_str().expect("a text").to_owned()
 }
 
 struct Bare(Process);
