@@ -28,6 +28,16 @@ pub enum Harm {
     Hang,
 }
 
+impl Harm {
+    /// What the program hears, where nothing can hang.
+    pub fn errno(self) -> Errno {
+        match self {
+            Self::Error(errno) => errno,
+            Self::Hang => Errno::IO,
+        }
+    }
+}
+
 /// Operations that go wrong from now on.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {

@@ -3,6 +3,7 @@
 //! Nothing is decided here. Every call of the kernel becomes one call of the disk, after whoever
 //! watches was shown the disk as it is before that, and after the faults that are switched on.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BackgroundSession, BsdFileFlags, Config, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, KernelConfig, LockOwner, MountOption, OpenFlags, RenameFlags, ReplyAttr,
-    ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
-    ReplyWrite, Request, TimeOrNow, WriteFlags,
+    BackgroundSession, BsdFileFlags, Config, FileAttr, FileHandle, FileType, Filesystem,
+    FopenFlags, Generation, INodeNo, KernelConfig, LockOwner, MountOption, OpenFlags, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, unmount};
 use tempfile::TempDir;
 
 use crate::disk::{Disk, Ino, Node};
@@ -35,29 +37,51 @@ struct Machine {
     faults: Vec<Fault>,
     hanging: Vec<ReplyEmpty>,
     watcher: Option<Watcher>,
+    /// Where the last operation ended, if it was a write.
+    written_to: Option<(Ino, u64)>,
 }
 
 impl Machine {
     /// Shows the disk to the watcher, and says what becomes of an operation.
     fn begin(&mut self, operation: Operation, ino: Ino, name: Option<&OsStr>) -> Result<(), Harm> {
+        self.written_to = None;
+        self.show();
+        self.meet(operation, ino, name)
+    }
+
+    /// Like [`Self::allow`], for a write.
+    fn begin_write(&mut self, ino: Ino, offset: u64, length: usize) -> Result<(), Errno> {
+        // The kernel cuts a large write into thousands. Here they are one: what a cut in the middle
+        // leaves is what a torn one leaves of the whole.
+        let goes_on = self.written_to.replace((ino, offset + length as u64)) == Some((ino, offset));
+        if !goes_on {
+            self.show();
+        }
+        self.meet(Operation::Write, ino, None).map_err(Harm::errno)
+    }
+
+    fn show(&mut self) {
         if let Some(watcher) = &mut self.watcher {
             watcher(&self.disk);
         }
+    }
+
+    fn meet(&self, operation: Operation, ino: Ino, name: Option<&OsStr>) -> Result<(), Harm> {
         if self.faults.is_empty() {
             return Ok(());
         }
         let mut path = self.disk.path(ino);
         path.extend(name);
-        let met = self.faults.iter().find(|fault| fault.meets(operation, &path));
+        let met = self
+            .faults
+            .iter()
+            .find(|fault| fault.meets(operation, &path));
         met.map_or(Ok(()), |fault| Err(fault.harm))
     }
 
     /// Like [`Self::begin`], for what can fail and never hangs.
     fn allow(&mut self, operation: Operation, ino: Ino, name: Option<&OsStr>) -> Result<(), Errno> {
-        self.begin(operation, ino, name).map_err(|harm| match harm {
-            Harm::Error(errno) => errno,
-            Harm::Hang => Errno::IO,
-        })
+        self.begin(operation, ino, name).map_err(Harm::errno)
     }
 }
 
@@ -71,12 +95,14 @@ pub struct Mount {
 impl Mount {
     /// Mounts a disk.
     pub fn new(disk: Disk) -> io::Result<Self> {
+        hide_mounts();
         let dir = tempfile::Builder::new().prefix("durability").tempdir()?;
         let machine = Arc::new(Mutex::new(Machine {
             disk,
             faults: Vec::new(),
             hanging: Vec::new(),
             watcher: None,
+            written_to: None,
         }));
         let mut config = Config::default();
         config.mount_options = vec![
@@ -148,16 +174,32 @@ impl Drop for Mount {
         self.heal();
         self.machine().watcher = None;
         // Detached, because those who still have files open on it are a dead machine's.
-        if let Err(error) = unmount(self.dir.path(), UnmountFlags::DETACH) {
+        if let Err(error) = umount2(self.dir.path(), MntFlags::MNT_DETACH) {
             eprintln!("cannot unmount {}: {error}", self.dir.path().display());
         }
         drop(self.session.take());
     }
 }
 
+/// What this thread and its children mount is theirs alone, and goes with them however they end. Where
+/// that is not allowed, mounts are seen by all, as usual.
+fn hide_mounts() {
+    thread_local!(static HIDDEN: Cell<bool> = const { Cell::new(false) });
+    if HIDDEN.replace(true) || unshare(CloneFlags::CLONE_NEWNS).is_err() {
+        return;
+    }
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    let nothing = None::<&str>;
+    if let Err(error) = mount(nothing, "/", nothing, private, nothing) {
+        eprintln!("mounts are seen by all: {error}");
+    }
+}
+
 fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
     // A watcher that panicked is a failed test; the disk itself is whole.
-    machine.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    machine
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 struct Mounted(Arc<Mutex<Machine>>);
@@ -396,7 +438,7 @@ impl Filesystem for Mounted {
     ) {
         let mut machine = self.machine();
         let written = machine
-            .allow(Operation::Write, ino.0, None)
+            .begin_write(ino.0, offset, bytes.len())
             .and_then(|()| machine.disk.write(ino.0, offset, bytes));
         match written {
             Ok(()) => reply.written(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),

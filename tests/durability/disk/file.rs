@@ -104,10 +104,7 @@ impl File {
         let numbers: BTreeSet<u64> = both.map(|(number, _)| *number).collect();
         let pages = Arc::make_mut(&mut torn.pages);
         for number in numbers {
-            let (new, old) = (
-                self.now.pages.get(&number),
-                self.synced.pages.get(&number),
-            );
+            let (new, old) = (self.now.pages.get(&number), self.synced.pages.get(&number));
             let same = match (new, old) {
                 (Some(new), Some(old)) => Arc::ptr_eq(new, old) || new == old,
                 _ => false,

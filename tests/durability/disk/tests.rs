@@ -77,7 +77,14 @@ fn a_torn_cut_takes_single_pages_and_the_length() {
         firsts.collect::<Vec<_>>()
     };
     let seen = seen(&disk, look);
-    for expected in [&[1, 1][..], &[1, 2], &[2, 1], &[2, 2], &[1, 1, 0], &[1, 2, 2]] {
+    for expected in [
+        &[1, 1][..],
+        &[1, 2],
+        &[2, 1],
+        &[2, 2],
+        &[1, 1, 0],
+        &[1, 2, 2],
+    ] {
         assert!(seen.contains(expected), "{expected:?} of {seen:?}");
     }
 }

@@ -1,0 +1,265 @@
+//! The power goes at any moment, and everything that was acknowledged is there when it comes back.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use crate::account::{Promise, Reopened, Return, reopen};
+use crate::disk::{Cut, Disk};
+use crate::support::chance::Chance;
+use crate::workload::Workload;
+use crate::world::Said;
+use crate::{can_mount, empty_disk, is_full};
+
+/// Commits between two cuts of one history.
+const COMMITS: usize = 50;
+
+/// A disk as it was at some moment, and how many records were acknowledged by then.
+struct Moment {
+    disk: Disk,
+    acknowledged: usize,
+}
+
+impl Moment {
+    fn promise<'a>(&self, said: &'a [Said]) -> Promise<'a> {
+        Promise {
+            said,
+            acknowledged: self.acknowledged,
+        }
+    }
+}
+
+/// A store and all that it was told.
+struct History {
+    now: Reopened,
+    said: Vec<Said>,
+}
+
+impl History {
+    fn new() -> Self {
+        let promise = Promise {
+            said: &[],
+            acknowledged: 0,
+        };
+        Self {
+            now: reopen(empty_disk(), promise, Return::default()),
+            said: Vec::new(),
+        }
+    }
+
+    /// Puts it under load, and keeps some moments of that, whatever was being written just then.
+    fn run(self, keep: usize, chance: &mut Chance) -> (Vec<Moment>, Vec<Said>) {
+        let Reopened {
+            store,
+            world,
+            mount,
+            ..
+        } = self.now;
+        let mut workload = Workload::on(store, world, self.said);
+        let acknowledged = workload.acknowledged();
+        let moments = Arc::new(Mutex::new(Vec::<Moment>::new()));
+        let kept = Arc::clone(&moments);
+        let mut coin = chance.fork();
+        let mut seen = 0;
+        mount.watch(Box::new(move |disk| {
+            seen += 1;
+            let at = usize::try_from(coin.below(seen)).unwrap();
+            let mut kept = kept.lock().unwrap();
+            // Any of all moments is kept with the same chance, however many there will be.
+            if kept.len() < keep || at < keep {
+                let moment = Moment {
+                    disk: disk.clone(),
+                    acknowledged: acknowledged.load(Ordering::SeqCst),
+                };
+                if kept.len() < keep {
+                    kept.push(moment);
+                } else {
+                    kept[at] = moment;
+                }
+            }
+        }));
+        workload.run(COMMITS, chance);
+        let said = std::mem::take(&mut workload.said);
+        let mut moments = std::mem::take(&mut *moments.lock().unwrap());
+        moments.push(Moment {
+            disk: mount.disk(),
+            acknowledged: said.len(),
+        });
+        (moments, said)
+    }
+}
+
+/// What is done to sled's folder after a cut.
+type Harm = fn(&Path);
+
+const HARMS: [(&str, Option<Harm>); 4] = [
+    ("left alone", None),
+    ("deleted", Some(delete)),
+    ("emptied", Some(empty)),
+    ("scrambled", Some(scramble)),
+];
+
+fn delete(store: &Path) {
+    let _ = std::fs::remove_dir_all(store.join("state"));
+}
+
+fn empty(store: &Path) {
+    delete(store);
+    let _ = std::fs::create_dir(store.join("state"));
+}
+
+fn scramble(store: &Path) {
+    let Ok(files) = std::fs::read_dir(store.join("state")) else {
+        return;
+    };
+    for file in files {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            let length = std::fs::metadata(&path).unwrap().len().min(1 << 17);
+            let length = usize::try_from(length).unwrap();
+            let bytes: Vec<u8> = (0..length)
+                .map(|n| (n * n % 251).to_le_bytes()[0])
+                .collect();
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+}
+
+/// Cuts the power at random moments of several histories, each of which goes on from one of its cuts.
+fn cut_at_random_moments(
+    name: &str,
+    histories: usize,
+    cuts: usize,
+    harms: &[(&str, Option<Harm>)],
+) {
+    let mut chance = Chance::new(name);
+    let (mut cut, mut records) = (0, 0);
+    for _ in 0..histories {
+        let mut history = History::new();
+        for _ in 0..3 {
+            let (moments, said) = history.run(cuts, &mut chance);
+            let mut goes_on = None;
+            for moment in &moments {
+                let how = if chance.once_in(3) {
+                    Cut::Drop
+                } else {
+                    Cut::Torn
+                };
+                let left = moment.disk.cut(how, &mut chance);
+                let harm = harms[usize::try_from(chance.below(harms.len() as u64)).unwrap()];
+                let back = Return {
+                    before: harm.1,
+                    watcher: None,
+                };
+                let reopened = reopen(left, moment.promise(&said), back);
+                cut += 1;
+                records += moment.acknowledged;
+                goes_on = Some(reopened);
+            }
+            let now = goes_on.expect("there was a moment");
+            let said = said[..now.records].to_vec();
+            history = History { now, said };
+        }
+    }
+    println!("{name}: {cut} cuts, {records} acknowledged records looked for, 0 lost, 0 won't open");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_power_goes_under_load() {
+    if !can_mount() {
+        return;
+    }
+    let (histories, cuts) = if is_full() { (25, 40) } else { (2, 14) };
+    cut_at_random_moments("power cuts", histories, cuts, &HARMS[..1]);
+}
+
+#[test]
+fn without_its_state_everything_comes_back_from_the_journal_after_a_cut() {
+    if !can_mount() {
+        return;
+    }
+    let (histories, cuts) = if is_full() { (10, 40) } else { (1, 10) };
+    cut_at_random_moments("power cuts, state harmed", histories, cuts, &HARMS[1..]);
+}
+
+/// Cuts the power before every single write and sync of a recovery, and once after it.
+fn cut_through_a_recovery(
+    left: Disk,
+    promise: Promise<'_>,
+    before: Option<Harm>,
+    chance: &mut Chance,
+) -> usize {
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&steps);
+    let watched = Return {
+        before,
+        watcher: Some(Box::new(move |disk| {
+            seen.lock().unwrap().push(disk.clone())
+        })),
+    };
+    let recovered = reopen(left, promise, watched);
+    let after = recovered.mount.disk();
+    // What a recovered store has read it may act on, so that is promised from here on.
+    let acted_on = Promise {
+        acknowledged: recovered.records,
+        ..promise
+    };
+    drop(recovered);
+    let steps = std::mem::take(&mut *steps.lock().unwrap());
+    let cuts = steps.len() + 2;
+    for step in steps {
+        let how = if chance.once_in(3) {
+            Cut::Drop
+        } else {
+            Cut::Torn
+        };
+        reopen(step.cut(how, chance), promise, Return::default());
+    }
+    for how in [Cut::Drop, Cut::Torn] {
+        reopen(after.cut(how, chance), acted_on, Return::default());
+    }
+    cuts
+}
+
+#[test]
+fn a_first_start_can_be_cut_at_any_write() {
+    if !can_mount() {
+        return;
+    }
+    let mut chance = Chance::new("power cuts in first starts");
+    let nothing = Promise {
+        said: &[],
+        acknowledged: 0,
+    };
+    let starts = if is_full() { 20 } else { 2 };
+    let each =
+        (0..starts).map(|_| cut_through_a_recovery(empty_disk(), nothing, None, &mut chance));
+    let cuts: usize = each.sum();
+    println!("{cuts} cuts in {starts} first starts: 0 won't open");
+}
+
+#[test]
+fn nothing_is_lost_when_the_power_goes_at_any_write_of_a_recovery() {
+    if !can_mount() {
+        return;
+    }
+    let mut chance = Chance::new("power cuts in recoveries");
+    let (histories, each) = if is_full() { (10, 3) } else { (1, 1) };
+    let (mut recoveries, mut cuts) = (0, 0);
+    for _ in 0..histories {
+        let (moments, said) = History::new().run(each, &mut chance);
+        for moment in &moments {
+            // Killed: what was written and not synced is there, and can still go.
+            let left = [
+                (moment.disk.killed(), None),
+                (moment.disk.cut(Cut::Torn, &mut chance), None),
+                (moment.disk.killed(), Some(scramble as Harm)),
+            ];
+            for (disk, harm) in left {
+                recoveries += 1;
+                cuts += cut_through_a_recovery(disk, moment.promise(&said), harm, &mut chance);
+            }
+        }
+    }
+    println!("{cuts} cuts in {recoveries} recoveries: 0 lost, 0 won't open");
+}

@@ -1,0 +1,256 @@
+//! A store under load: events, attempts and changes of the directory, while checkpoints are written.
+//!
+//! What is acknowledged is counted when the store has answered and not before, so whoever looks at the
+//! disk at a later moment must find it there.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use postrider::domain::api_key::{Environment, KeyHash};
+use postrider::domain::delivery::{Attempt, Outcome};
+use postrider::domain::directory::{Change, KeyRecord, Subscription, SubscriptionStatus};
+use postrider::domain::event::{Content, Event, EventMeta, IdempotencyMark};
+use postrider::domain::ids::{AccountId, EventId, IntegrationId, KeyId, SubscriptionId};
+use postrider::domain::permission::Permissions;
+use postrider::domain::signature::SigningSecret;
+use postrider::store::committer::Commit;
+use postrider::store::error::StoreError;
+use postrider::store::{Options, Store};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::support::chance::Chance;
+use crate::world::{Said, World};
+
+/// The most subscriptions and keys at a time: a snapshot of them fits into a small segment.
+const MAX_RECORDS: usize = 8;
+/// The largest event; a few of them fill a segment.
+const MAX_BODY_BYTES: u64 = 6_000;
+
+/// How the stores here are opened: with small segments.
+pub fn options(dir: &Path) -> Options {
+    Options {
+        dir: dir.join("store"),
+        cache_bytes: 1 << 20,
+        min_free_bytes: 0,
+        segment_bytes: 16 << 10,
+        first_wait_ms: 0,
+        now_ms: 1,
+    }
+}
+
+/// See the module.
+pub struct Workload {
+    pub store: Store,
+    world: World,
+    /// Every record that was ever handed to the store, in order.
+    pub said: Vec<Said>,
+    /// How many of them are acknowledged.
+    acknowledged: Arc<AtomicUsize>,
+    saving: Option<oneshot::Receiver<Result<(), StoreError>>>,
+    next: u64,
+}
+
+impl Workload {
+    /// Goes on with a store that holds what was said so far, and `world` is what that adds up to.
+    pub fn on(store: Store, world: World, said: Vec<Said>) -> Self {
+        let next = said.iter().map(Said::events).sum::<usize>() as u64 + 1;
+        Self {
+            store,
+            world,
+            acknowledged: Arc::new(AtomicUsize::new(said.len())),
+            said,
+            saving: None,
+            // Far from all that was used before.
+            next: next * 1_000,
+        }
+    }
+
+    /// How many records are acknowledged, for whoever looks from another thread.
+    pub fn acknowledged(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.acknowledged)
+    }
+
+    /// So many commits, with checkpoints beside them.
+    pub fn run(&mut self, commits: usize, chance: &mut Chance) {
+        for _ in 0..commits {
+            self.commit(chance);
+            if !chance.once_in(4) {
+                self.apply_all();
+            }
+            self.save_now_and_then(chance);
+        }
+    }
+
+    fn commit(&mut self, chance: &mut Chance) {
+        let commit = self.invent(chance);
+        let said = Said::by(&commit);
+        self.said.extend(said.iter().cloned());
+        let answer = self.store.committer.submit(commit).blocking_recv();
+        let committed = answer.unwrap().unwrap();
+        self.acknowledged.store(self.said.len(), Ordering::SeqCst);
+        for said in &said {
+            // Only events have a place that anybody asks for.
+            self.world.hear(said, committed.events_at.unwrap_or(0));
+        }
+    }
+
+    fn apply_all(&mut self) {
+        let Store { log, ledger, .. } = &mut self.store;
+        let mut effects = Vec::new();
+        while let Some(record) = log.next(ledger.applied().position).unwrap() {
+            while !ledger.apply(&record, &mut effects).unwrap() {}
+            effects.clear();
+        }
+    }
+
+    fn save_now_and_then(&mut self, chance: &mut Chance) {
+        match &mut self.saving {
+            Some(saving) => {
+                if let Ok(saved) = saving.try_recv() {
+                    saved.unwrap();
+                    self.store.ledger.thaw();
+                    self.saving = None;
+                }
+            }
+            None if chance.once_in(3) => {
+                let rows = self.store.ledger.freeze().unwrap();
+                self.saving = Some(self.store.checkpointer.submit(rows));
+            }
+            None => {}
+        }
+    }
+
+    fn invent(&mut self, chance: &mut Chance) -> Commit {
+        let changes = if chance.once_in(3) {
+            self.change(chance).into_iter().collect()
+        } else {
+            Vec::new()
+        };
+        let events = match chance.below(6) {
+            0 => 0,
+            many => many + 1,
+        };
+        let mut commit = Commit {
+            at_ms: 1,
+            changes,
+            attempts: self.attempts(chance),
+            events: (0..events).map(|_| self.event(chance)).collect(),
+            ..Commit::default()
+        };
+        if let Some(first) = commit.events.first_mut().filter(|_| chance.once_in(2)) {
+            let mut mark = |_| chance.next().to_le_bytes()[0];
+            first.meta.idempotency = Some(IdempotencyMark {
+                scope: std::array::from_fn(&mut mark),
+                body: std::array::from_fn(&mut mark),
+                events: u32::try_from(events).unwrap(),
+            });
+        }
+        commit
+    }
+
+    fn event(&mut self, chance: &mut Chance) -> Event {
+        self.next += 1;
+        let most = if chance.once_in(10) {
+            MAX_BODY_BYTES
+        } else {
+            600
+        };
+        let body: Vec<u8> = (0..chance.below(most))
+            .map(|n| n.to_le_bytes()[0])
+            .collect();
+        let event_type = if chance.once_in(3) { "b.c" } else { "a" };
+        let meta = EventMeta {
+            id: EventId(Uuid::from_u64_pair(self.next, chance.next())),
+            account: AccountId::from_bits(1),
+            integration: IntegrationId::from_bits(1),
+            event_type: event_type.parse().unwrap(),
+            content: Content::Json,
+            accepted_at_ms: 1_000 + self.next,
+            idempotency: None,
+            body_bytes: u32::try_from(body.len()).unwrap(),
+        };
+        Event {
+            meta,
+            body: Bytes::from(body),
+        }
+    }
+
+    fn attempts(&self, chance: &mut Chance) -> Vec<Attempt> {
+        let open = self.world.open.iter();
+        let mut picked: Vec<_> = open.filter(|_| chance.once_in(3)).collect();
+        picked.truncate(12);
+        let attempts = picked.into_iter().map(|((place, of), open)| Attempt {
+            event: open.event,
+            place: *place,
+            subscription: *of,
+            generation: 0,
+            number: open.attempts + 1,
+            started_at_ms: 2_000,
+            duration_ms: 3,
+            outcome: match chance.below(5) {
+                0 => Outcome::Retry {
+                    due_ms: chance.below(100_000),
+                },
+                1 => Outcome::Dead,
+                _ => Outcome::Delivered,
+            },
+            status: Some(500),
+            error: None,
+            response_head: b"no".to_vec(),
+        });
+        attempts.collect()
+    }
+
+    fn change(&mut self, chance: &mut Chance) -> Option<Change> {
+        self.next += 1;
+        let directory = &self.world.directory;
+        let subscriptions: Vec<_> = directory.subscriptions().map(|it| it.id).collect();
+        let keys: Vec<_> = directory.keys().map(|it| it.id).collect();
+        let which = usize::try_from(chance.below(64)).unwrap();
+        Some(match chance.below(4) {
+            0 if subscriptions.len() < MAX_RECORDS => {
+                Change::PutSubscription(subscription(self.next, chance).into())
+            }
+            1 => Change::DeleteSubscription(*subscriptions.get(which % MAX_RECORDS)?),
+            2 if keys.len() < MAX_RECORDS => Change::PutKey(key(self.next).into()),
+            3 => Change::DeleteKey(*keys.get(which % MAX_RECORDS)?),
+            _ => return None,
+        })
+    }
+}
+
+fn subscription(id: u64, chance: &mut Chance) -> Subscription {
+    let pattern = if chance.once_in(3) { "b.*" } else { "**" };
+    Subscription {
+        id: SubscriptionId::from_bits(id),
+        account: AccountId::from_bits(1),
+        integration: None,
+        url: "http://receiver.example".to_owned(),
+        events: vec![pattern.parse().unwrap()],
+        description: None,
+        secret: SigningSecret::from_bytes(&[7; 32]).unwrap(),
+        max_in_flight: None,
+        retry_schedule: None,
+        status: SubscriptionStatus::Active,
+        created_at_ms: id,
+    }
+}
+
+fn key(id: u64) -> KeyRecord {
+    KeyRecord {
+        id: KeyId::from_bits(id),
+        account: AccountId::from_bits(1),
+        name: format!("key {id}"),
+        hash: KeyHash::of(&id.to_string()),
+        permissions: Permissions::of(&[]),
+        integration: None,
+        environment: Environment::Live,
+        quota: None,
+        created_at_ms: id,
+        expires_at_ms: None,
+        last_used_at_ms: None,
+    }
+}
