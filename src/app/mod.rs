@@ -186,6 +186,7 @@ fn start_actors(
         &Arbiter::new().handle(),
         queue::Parts {
             committer,
+            sync_timeout: config.store.sync_timeout,
             state: Arc::clone(&state),
             last_event: ledger.last_event(),
             health: health.clone(),
@@ -208,6 +209,7 @@ fn start_actors(
         ledger,
         state: Arc::clone(&state),
         checkpointer,
+        sync_timeout: config.store.sync_timeout,
         shared,
         homes,
         health: health.clone(),

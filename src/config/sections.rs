@@ -31,6 +31,7 @@ const MIN_FREE_BYTES: RangeInclusive<i64> = 0..=1024 * GIB;
 const RETENTION: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
 const JOURNAL_BYTES: RangeInclusive<i64> = 0..=1024 * 1024 * GIB;
+const SYNC_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(10);
 const ATTEMPTS: RangeInclusive<usize> = 1..=50;
 const RETRY_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(30 * 24);
 const DELIVERY_TIMEOUT: RangeInclusive<Duration> =
@@ -99,6 +100,8 @@ pub struct Store {
     pub cache_bytes: u64,
     /// Free space below which new events are refused.
     pub min_free_bytes: u64,
+    /// How long a sync may take before the disk counts as failed.
+    pub sync_timeout: Duration,
 }
 
 /// How long things are kept.
@@ -193,6 +196,7 @@ impl Config {
             store: Store {
                 cache_bytes: from.read("store.cache_bytes", &whole_number(CACHE_BYTES))?,
                 min_free_bytes: from.read("store.min_free_bytes", &whole_number(MIN_FREE_BYTES))?,
+                sync_timeout: from.read("store.sync_timeout", &duration(SYNC_TIMEOUT))?,
             },
             retention: Retention {
                 events: from.read("retention.events", &duration(RETENTION))?,

@@ -47,8 +47,6 @@ const SEND_AGAIN_AFTER: Duration = Duration::from_millis(1);
 /// Rows removed by one sweep, and the wait before the next one while there is more.
 const SWEEP_ROWS: usize = 1000;
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
-/// A checkpoint that takes longer than this will not come back: sled can hang after a failed write.
-const CHECKPOINT_TIMEOUT: Duration = Duration::from_mins(2);
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -63,6 +61,8 @@ pub struct Parts {
     pub state: Arc<State>,
     /// Writes checkpoints.
     pub checkpointer: Checkpointer,
+    /// A checkpoint that takes longer than this will not come back: sled can hang after a failed write.
+    pub sync_timeout: Duration,
     /// What lanes need.
     pub shared: Shared,
     /// Where lanes run; not empty.
@@ -79,6 +79,7 @@ pub struct Dispatch {
     lanes: Lanes,
     state: Arc<State>,
     checkpointer: Checkpointer,
+    sync_timeout: Duration,
     health: Health,
     _vital: Vital,
     /// The timer of the next retry, and when it rings.
@@ -105,6 +106,7 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
             ),
             state: parts.state,
             checkpointer: parts.checkpointer,
+            sync_timeout: parts.sync_timeout,
             _vital: parts.health.vital("dispatch actor"),
             health: parts.health,
             armed: None,
@@ -280,7 +282,7 @@ impl Dispatch {
             return;
         };
         let savers = std::mem::take(&mut self.savers);
-        let saved = tokio::time::timeout(CHECKPOINT_TIMEOUT, self.checkpointer.submit(rows));
+        let saved = tokio::time::timeout(self.sync_timeout, self.checkpointer.submit(rows));
         ctx.spawn(
             wrap_future::<_, Self>(saved).map(move |saved, dispatch, ctx| {
                 let problem = match saved {
@@ -292,7 +294,7 @@ impl Dispatch {
                     }
                     Ok(Ok(Err(error))) => error.to_string(),
                     Ok(Err(_)) => "the thread that writes checkpoints is gone".to_owned(),
-                    Err(_) => format!("a checkpoint took over {CHECKPOINT_TIMEOUT:?}"),
+                    Err(_) => format!("a checkpoint took over {:?}", dispatch.sync_timeout),
                 };
                 dispatch.health.fail(problem);
             }),

@@ -48,12 +48,11 @@ const MANY_OUTCOMES: usize = 256;
 const OUTCOME_LINGER: Duration = Duration::from_millis(5);
 /// How often a full disk is looked at again.
 const LOOK_FOR_SPACE_EVERY: Duration = Duration::from_secs(1);
-/// A sync that takes longer than this will not come back.
-const COMMIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The actor; see the module.
 pub struct Queue {
     committer: Committer,
+    sync_timeout: Duration,
     keys: Keys,
     ids: EventIds,
     health: Health,
@@ -81,6 +80,8 @@ enum Stage {
 pub struct Parts {
     /// The thread that commits.
     pub committer: Committer,
+    /// A commit that takes longer than this will not come back.
+    pub sync_timeout: Duration,
     /// Looks up idempotency keys that a checkpoint holds.
     pub state: Arc<State>,
     /// The last event id given.
@@ -95,6 +96,7 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts, limits: Limits) -> QueueHand
         ctx.set_mailbox_capacity(limits.requests + MAX_UNJOURNALLED + MAX_CHANGES);
         Queue {
             committer: parts.committer,
+            sync_timeout: parts.sync_timeout,
             keys: Keys::new(parts.state),
             ids: EventIds::after(parts.last_event),
             _vital: parts.health.vital("queue actor"),
@@ -260,7 +262,7 @@ impl Queue {
             look_for_space: std::mem::take(&mut self.look_for_space),
         };
         self.stage = Stage::Committing;
-        let done = tokio::time::timeout(COMMIT_TIMEOUT, self.committer.submit(commit));
+        let done = tokio::time::timeout(self.sync_timeout, self.committer.submit(commit));
         ctx.spawn(
             wrap_future::<_, Self>(done).map(move |done, queue, ctx| match done {
                 Ok(Ok(Ok(committed))) => {
@@ -273,7 +275,9 @@ impl Queue {
                     queue.fail(match failed {
                         Ok(Ok(Err(error))) => error.to_string(),
                         Ok(_) => "the thread that writes the journal is gone".to_owned(),
-                        Err(_) => format!("a sync of the journal took over {COMMIT_TIMEOUT:?}"),
+                        Err(_) => {
+                            format!("a sync of the journal took over {:?}", queue.sync_timeout)
+                        }
                     });
                     queue.answer_all(batch.callers, riders.callers, QueueError::Unavailable);
                 }
