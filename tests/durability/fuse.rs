@@ -60,6 +60,17 @@ impl Machine {
         self.meet(Operation::Write, ino, None).map_err(Harm::errno)
     }
 
+    /// Like [`Self::allow`]: what is allocated already can't be refused any more.
+    fn allow_growth(&mut self, ino: Ino, end: u64) -> Result<(), Errno> {
+        match self.disk.node(ino)? {
+            Node::File(file) if file.bytes() >= end => {
+                self.show();
+                Ok(())
+            }
+            _ => self.allow(Operation::Allocate, ino, None),
+        }
+    }
+
     fn show(&mut self) {
         if let Some(watcher) = &mut self.watcher {
             watcher(&self.disk);
@@ -314,7 +325,7 @@ impl Filesystem for Mounted {
         let mut machine = self.machine();
         let mut set = || {
             if let Some(size) = size {
-                machine.allow(Operation::Allocate, ino.0, None)?;
+                machine.allow_growth(ino.0, size)?;
                 machine.disk.set_length(ino.0, size)?;
             }
             attributes(&machine.disk, ino.0)
@@ -469,7 +480,7 @@ impl Filesystem for Mounted {
         }
         let mut machine = self.machine();
         let allocated = machine
-            .allow(Operation::Allocate, ino.0, None)
+            .allow_growth(ino.0, offset + length)
             .and_then(|()| machine.disk.allocate(ino.0, offset + length));
         answer(allocated, reply);
     }

@@ -5,6 +5,7 @@
 
 mod account;
 mod disk;
+mod failing_disk;
 mod faults;
 mod flush_alone;
 mod fuse;

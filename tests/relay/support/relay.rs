@@ -42,7 +42,9 @@ pub struct Subscription {
 
 /// A store, and the relay that runs on it, if one does.
 pub struct Relay {
-    root: TempDir,
+    data_dir: PathBuf,
+    /// What the data directory is in, unless somebody else keeps it.
+    root: Option<TempDir>,
     settings: Vec<(String, String)>,
     /// The owner's key.
     pub key: String,
@@ -72,12 +74,21 @@ impl Relay {
 
     /// An empty store without a relay.
     pub fn stopped(settings: &[(&str, &str)]) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let mut relay = Self::stopped_on(root.path().join("store"), settings);
+        relay.root = Some(root);
+        relay
+    }
+
+    /// Like [`Self::stopped`], with a data directory that somebody else keeps.
+    pub fn stopped_on(data_dir: PathBuf, settings: &[(&str, &str)]) -> Self {
         let key = api_key::generate(Environment::Live, getrandom::fill).unwrap();
         let settings = settings
             .iter()
             .map(|(name, value)| (format!("POSTRIDER_{name}"), (*value).to_owned()));
         Self {
-            root: tempfile::tempdir().unwrap(),
+            data_dir,
+            root: None,
             settings: settings.collect(),
             key: key.expose_secret().to_owned(),
             running: None,
@@ -93,7 +104,7 @@ impl Relay {
 
     /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.root.path().join("store")
+        self.data_dir.clone()
     }
 
     /// The journal's first segment.
