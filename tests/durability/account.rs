@@ -5,7 +5,7 @@ use std::path::Path;
 use postrider::store::{self, Store};
 
 use crate::disk::Disk;
-use crate::fuse::{Mount, Watcher};
+use crate::mount::{Mount, Watcher};
 use crate::workload::options;
 use crate::world::{Said, World};
 
@@ -50,6 +50,7 @@ pub fn reopen(disk: Disk, promise: Promise<'_>, how: Return) -> Reopened {
     }
     let mut store = store::open(&options).unwrap_or_else(|error| panic!("it won't open: {error}"));
     let (world, records) = listen(&store, promise);
+    nothing_follows_the_end(&store);
     world.expect_of(&mut store);
     Reopened {
         store,
@@ -57,6 +58,19 @@ pub fn reopen(disk: Disk, promise: Promise<'_>, how: Return) -> Reopened {
         records,
         mount,
     }
+}
+
+/// What a torn write left behind the last record is gone, or it might be taken for one some day.
+fn nothing_follows_the_end(store: &Store) {
+    let layout = store.log.journal().layout();
+    let end = store.log.end();
+    let bytes = std::fs::read(layout.path(layout.segment_of(end))).unwrap();
+    let rest = &bytes[usize::try_from(layout.offset_of(end)).unwrap()..];
+    let left = rest.iter().filter(|byte| **byte != 0).count();
+    assert_eq!(
+        left, 0,
+        "bytes of a torn write are left after the journal's end"
+    );
 }
 
 /// Reads the whole log: what was acknowledged is there, what was not may be, and nothing else.

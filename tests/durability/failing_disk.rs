@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::disk::Cut;
 use crate::faults::{Fault, Harm, Operation};
-use crate::fuse::Mount;
+use crate::mount::Mount;
 use crate::support::chance::Chance;
 use crate::support::eventually;
 use crate::support::http::Connection;

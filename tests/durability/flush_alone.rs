@@ -7,7 +7,7 @@ use std::path::Path;
 use postrider::store::state::State;
 
 use crate::disk::{Cut, Disk};
-use crate::fuse::Mount;
+use crate::mount::Mount;
 use crate::support::chance::Chance;
 use crate::{can_mount, empty_disk};
 

@@ -9,15 +9,18 @@ mod failing_disk;
 mod faults;
 mod flush_alone;
 mod fuse;
+mod mount;
 mod power_cuts;
 #[path = "../relay/support/mod.rs"]
 #[allow(dead_code)] // It is made for another suite, and this one needs a part of it.
 mod support;
+mod system_calls;
+mod trace;
 mod workload;
 mod world;
 
 use self::disk::Disk;
-use self::fuse::Mount;
+use self::mount::Mount;
 
 /// Whether the long tests run.
 fn is_full() -> bool {

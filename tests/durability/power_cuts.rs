@@ -194,7 +194,7 @@ fn cut_through_a_recovery(
     let watched = Return {
         before,
         watcher: Some(Box::new(move |disk| {
-            seen.lock().unwrap().push(disk.clone())
+            seen.lock().unwrap().push(disk.clone());
         })),
     };
     let recovered = reopen(left, promise, watched);
@@ -244,11 +244,11 @@ fn nothing_is_lost_when_the_power_goes_at_any_write_of_a_recovery() {
         return;
     }
     let mut chance = Chance::new("power cuts in recoveries");
-    let (histories, each) = if is_full() { (10, 3) } else { (1, 1) };
+    let (histories, each) = if is_full() { (15, 3) } else { (1, 1) };
     let (mut recoveries, mut cuts) = (0, 0);
     for _ in 0..histories {
         let (moments, said) = History::new().run(each, &mut chance);
-        for moment in &moments {
+        for moment in &moments[..each] {
             // Killed: what was written and not synced is there, and can still go.
             let left = [
                 (moment.disk.killed(), None),

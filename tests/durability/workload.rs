@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use bytes::Bytes;
 use postrider::domain::api_key::{Environment, KeyHash};
@@ -16,7 +17,9 @@ use postrider::domain::ids::{AccountId, EventId, IntegrationId, KeyId, Subscript
 use postrider::domain::permission::Permissions;
 use postrider::domain::signature::SigningSecret;
 use postrider::store::committer::Commit;
-use postrider::store::error::StoreError;
+use postrider::store::ledger::Ledger;
+use postrider::store::log::Log;
+use postrider::store::state::checkpoint::Checkpointer;
 use postrider::store::{Options, Store};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -49,7 +52,6 @@ pub struct Workload {
     pub said: Vec<Said>,
     /// How many of them are acknowledged.
     acknowledged: Arc<AtomicUsize>,
-    saving: Option<oneshot::Receiver<Result<(), StoreError>>>,
     next: u64,
 }
 
@@ -62,7 +64,6 @@ impl Workload {
             world,
             acknowledged: Arc::new(AtomicUsize::new(said.len())),
             said,
-            saving: None,
             // Far from all that was used before.
             next: next * 1_000,
         }
@@ -73,56 +74,76 @@ impl Workload {
         Arc::clone(&self.acknowledged)
     }
 
-    /// So many commits, with checkpoints beside them.
+    /// So many commits. Beside them the ledger follows the log and saves checkpoints, as the
+    /// dispatcher does.
     pub fn run(&mut self, commits: usize, chance: &mut Chance) {
-        for _ in 0..commits {
-            self.commit(chance);
-            if !chance.once_in(4) {
-                self.apply_all();
-            }
-            self.save_now_and_then(chance);
-        }
-    }
-
-    fn commit(&mut self, chance: &mut Chance) {
-        let commit = self.invent(chance);
-        let said = Said::by(&commit);
-        self.said.extend(said.iter().cloned());
-        let answer = self.store.committer.submit(commit).blocking_recv();
-        let committed = answer.unwrap().unwrap();
-        self.acknowledged.store(self.said.len(), Ordering::SeqCst);
-        for said in &said {
-            // Only events have a place that anybody asks for.
-            self.world.hear(said, committed.events_at.unwrap_or(0));
-        }
-    }
-
-    fn apply_all(&mut self) {
-        let Store { log, ledger, .. } = &mut self.store;
-        let mut effects = Vec::new();
-        while let Some(record) = log.next(ledger.applied().position).unwrap() {
-            while !ledger.apply(&record, &mut effects).unwrap() {}
-            effects.clear();
-        }
-    }
-
-    fn save_now_and_then(&mut self, chance: &mut Chance) {
-        match &mut self.saving {
-            Some(saving) => {
-                if let Ok(saved) = saving.try_recv() {
-                    saved.unwrap();
-                    self.store.ledger.thaw();
-                    self.saving = None;
+        let mut coin = chance.fork();
+        let Self {
+            store,
+            world,
+            said,
+            acknowledged,
+            next,
+        } = self;
+        let (log, ledger) = (&store.log, &mut store.ledger);
+        let (checkpointer, committer) = (&store.checkpointer, &store.committer);
+        let (stop, stopped) = oneshot::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || follow(log, ledger, checkpointer, &mut coin, stopped));
+            for _ in 0..commits {
+                let commit = Inventor { world, next }.invent(chance);
+                let now = Said::by(&commit);
+                said.extend(now.iter().cloned());
+                let answer = committer.submit(commit).blocking_recv();
+                let answer = answer.unwrap().unwrap();
+                acknowledged.store(said.len(), Ordering::SeqCst);
+                for said in &now {
+                    // Only events have a place that anybody asks for.
+                    world.hear(said, answer.events_at.unwrap_or(0));
                 }
             }
-            None if chance.once_in(3) => {
-                let rows = self.store.ledger.freeze().unwrap();
-                self.saving = Some(self.store.checkpointer.submit(rows));
-            }
-            None => {}
-        }
+            drop(stop);
+        });
     }
+}
 
+/// Applies what the log says as soon as it says it, with checkpoints now and then, until told to stop.
+fn follow(
+    log: &Log,
+    ledger: &mut Ledger,
+    checkpointer: &Checkpointer,
+    chance: &mut Chance,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(async {
+        let mut ends = log.watch();
+        let mut effects = Vec::new();
+        loop {
+            tokio::select! {
+                _ = ends.changed() => {}
+                _ = &mut stopped => return,
+            }
+            while let Some(record) = log.next(ledger.applied().position).unwrap() {
+                while !ledger.apply(&record, &mut effects).unwrap() {}
+                effects.clear();
+            }
+            if chance.once_in(4) {
+                let rows = ledger.freeze().unwrap();
+                checkpointer.submit(rows).await.unwrap().unwrap();
+                ledger.thaw();
+            }
+        }
+    });
+}
+
+/// Makes up what is committed next.
+struct Inventor<'a> {
+    world: &'a World,
+    next: &'a mut u64,
+}
+
+impl Inventor<'_> {
     fn invent(&mut self, chance: &mut Chance) -> Commit {
         let changes = if chance.once_in(3) {
             self.change(chance).into_iter().collect()
@@ -152,7 +173,7 @@ impl Workload {
     }
 
     fn event(&mut self, chance: &mut Chance) -> Event {
-        self.next += 1;
+        *self.next += 1;
         let most = if chance.once_in(10) {
             MAX_BODY_BYTES
         } else {
@@ -163,12 +184,12 @@ impl Workload {
             .collect();
         let event_type = if chance.once_in(3) { "b.c" } else { "a" };
         let meta = EventMeta {
-            id: EventId(Uuid::from_u64_pair(self.next, chance.next())),
+            id: EventId(Uuid::from_u64_pair(*self.next, chance.next())),
             account: AccountId::from_bits(1),
             integration: IntegrationId::from_bits(1),
             event_type: event_type.parse().unwrap(),
             content: Content::Json,
-            accepted_at_ms: 1_000 + self.next,
+            accepted_at_ms: 1_000 + *self.next,
             idempotency: None,
             body_bytes: u32::try_from(body.len()).unwrap(),
         };
@@ -205,17 +226,17 @@ impl Workload {
     }
 
     fn change(&mut self, chance: &mut Chance) -> Option<Change> {
-        self.next += 1;
+        *self.next += 1;
         let directory = &self.world.directory;
         let subscriptions: Vec<_> = directory.subscriptions().map(|it| it.id).collect();
         let keys: Vec<_> = directory.keys().map(|it| it.id).collect();
         let which = usize::try_from(chance.below(64)).unwrap();
         Some(match chance.below(4) {
             0 if subscriptions.len() < MAX_RECORDS => {
-                Change::PutSubscription(subscription(self.next, chance).into())
+                Change::PutSubscription(subscription(*self.next, chance).into())
             }
             1 => Change::DeleteSubscription(*subscriptions.get(which % MAX_RECORDS)?),
-            2 if keys.len() < MAX_RECORDS => Change::PutKey(key(self.next).into()),
+            2 if keys.len() < MAX_RECORDS => Change::PutKey(key(*self.next).into()),
             3 => Change::DeleteKey(*keys.get(which % MAX_RECORDS)?),
             _ => return None,
         })

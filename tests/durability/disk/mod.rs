@@ -248,7 +248,9 @@ impl Disk {
         }
         let touches = |step: &mut Step| step.0.iter().any(|(parent, ..)| *parent == ino);
         let settled: Vec<Step> = self.steps.extract_if(.., touches).collect();
-        settled.into_iter().for_each(|step| self.settle(step));
+        for step in settled {
+            self.settle(step);
+        }
         Ok(())
     }
 

@@ -58,7 +58,7 @@ fn what_is_synced_survives_every_cut() {
 #[test]
 fn what_is_not_synced_is_dropped() {
     let (mut disk, ino) = with_a_file();
-    disk.write(ino, 0, &[2; 5 * file::PAGE_BYTES]).unwrap();
+    disk.write(ino, 0, &vec![2; 5 * file::PAGE_BYTES]).unwrap();
     disk.create(ROOT, name("g"), Node::file()).unwrap();
     disk.remove(ROOT, name("f")).unwrap();
     let left = disk.cut(Cut::Drop, &mut chance());

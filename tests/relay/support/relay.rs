@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::http::{Answer, Connection};
-use super::{PATIENCE, eventually};
+use super::{PATIENCE, eventually, tracer};
 
 /// An integration, and the key that was made with it.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct Relay {
     /// What the data directory is in, unless somebody else keeps it.
     root: Option<TempDir>,
     settings: Vec<(String, String)>,
+    /// A program, and its arguments, that the relay is started by.
+    tracer: Vec<String>,
     /// The owner's key.
     pub key: String,
     running: Option<Running>,
@@ -90,6 +92,7 @@ impl Relay {
             data_dir,
             root: None,
             settings: settings.collect(),
+            tracer: Vec::new(),
             key: key.expose_secret().to_owned(),
             running: None,
             said: Arc::default(),
@@ -100,6 +103,12 @@ impl Relay {
     pub fn set(&mut self, name: &str, value: &str) {
         self.settings
             .push((format!("POSTRIDER_{name}"), value.to_owned()));
+    }
+
+    /// Starts the relay by another program from the next start on, which becomes the relay.
+    #[allow(dead_code)] // Another suite does.
+    pub fn trace_with(&mut self, command: &[&str]) {
+        self.tracer = command.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// The data directory.
@@ -137,6 +146,9 @@ impl Relay {
         let data_dir = data_dir.to_str().unwrap();
         let serve = ["serve", "--data-dir", data_dir, "--listen", "127.0.0.1:0"];
         let mut command = self.command(&serve);
+        if let Some((program, arguments)) = self.tracer.split_first() {
+            command = tracer::started_by(program, arguments, &command);
+        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
