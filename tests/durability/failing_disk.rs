@@ -179,16 +179,20 @@ fn hangs_with(below: &'static str, words: &[&str]) {
         below,
         harm: Harm::Hang,
     });
-    accepted.extend(bench.send_until_it_ends());
-    eventually("a sync that hangs", || {
-        bench.mount.is_hanging().then_some(())
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| bench.send_until_it_ends());
+        eventually("a sync that hangs", || {
+            bench.mount.is_hanging().then_some(())
+        });
+        eventually("its last words", || {
+            let said = bench.relay.said();
+            words.iter().all(|word| said.contains(word)).then_some(())
+        });
+        // A process that hangs in the kernel, and what is connected to it, is gone only when the disk
+        // lets go of it.
+        bench.mount.heal();
+        accepted.extend(sending.join().unwrap());
     });
-    eventually("its last words", || {
-        let said = bench.relay.said();
-        words.iter().all(|word| said.contains(word)).then_some(())
-    });
-    // A process that hangs in the kernel is gone only when the disk lets go of it.
-    bench.mount.heal();
     bench.expect_the_end(words);
     bench.expect_after_healing(&accepted);
 }
