@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use postrider::store::state::State;
+use postrider::store::state::overlay::Frozen;
 
 use crate::disk::{Cut, Disk};
 use crate::mount::Mount;
@@ -20,7 +21,7 @@ const EVERY: u64 = 4;
 /// Something that keeps batches.
 trait Keeper: Sized {
     fn open(dir: &Path) -> Option<Self>;
-    fn commit(&self, batch: sled::Batch);
+    fn commit(&self, rows: &Frozen);
     fn has(&self, key: &[u8]) -> bool;
 }
 
@@ -33,7 +34,11 @@ impl<const SEGMENT_BYTES: usize> Keeper for FlushAlone<SEGMENT_BYTES> {
         config.segment_size(SEGMENT_BYTES).open().ok().map(Self)
     }
 
-    fn commit(&self, batch: sled::Batch) {
+    fn commit(&self, rows: &Frozen) {
+        let mut batch = sled::Batch::default();
+        for (key, value) in rows {
+            batch.insert(&key[..], value.as_deref().unwrap_or_default());
+        }
         self.0.apply_batch(batch).unwrap();
         self.0.flush().unwrap();
     }
@@ -48,8 +53,8 @@ impl Keeper for State {
         Self::open(dir, 1 << 20).ok()
     }
 
-    fn commit(&self, batch: sled::Batch) {
-        self.commit(batch).unwrap();
+    fn commit(&self, rows: &Frozen) {
+        self.commit(rows).unwrap();
     }
 
     fn has(&self, key: &[u8]) -> bool {
@@ -57,11 +62,8 @@ impl Keeper for State {
     }
 }
 
-fn key(batch: u64, record: u64) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&batch.to_be_bytes());
-    key[8..].copy_from_slice(&record.to_be_bytes());
-    key
+fn key(batch: u64, record: u64) -> Vec<u8> {
+    [batch.to_be_bytes(), record.to_be_bytes()].concat()
 }
 
 /// Commits batches; keeps the disk now and then, and how many batches were acknowledged by then.
@@ -70,11 +72,8 @@ fn moments<K: Keeper>() -> Vec<(Disk, u64)> {
     let keeper = K::open(&mount.join("state")).unwrap();
     let mut moments = Vec::new();
     for number in 0..BATCHES {
-        let mut batch = sled::Batch::default();
-        for record in 0..RECORDS {
-            batch.insert(&key(number, record), vec![7; RECORD_BYTES]);
-        }
-        keeper.commit(batch);
+        let row = |record| (key(number, record), Some(vec![7; RECORD_BYTES]));
+        keeper.commit(&(0..RECORDS).map(row).collect());
         if number % EVERY == 0 {
             moments.push((mount.disk(), number + 1));
         }

@@ -20,7 +20,7 @@ use postrider::store::committer::Commit;
 use postrider::store::ledger::Ledger;
 use postrider::store::log::Log;
 use postrider::store::state::checkpoint::Checkpointer;
-use postrider::store::{Options, Store};
+use postrider::store::{Machine, Options, Store};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -41,6 +41,7 @@ pub fn options(dir: &Path) -> Options {
         segment_bytes: 16 << 10,
         first_wait_ms: 0,
         now_ms: 1,
+        machine: Machine::real(),
     }
 }
 
