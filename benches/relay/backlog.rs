@@ -1,15 +1,15 @@
 //! What a dead subscription costs: one that has not taken anything for so long that a million events
 //! wait for it.
 //!
-//! In one run, first without and then with the backlog: how fast events are accepted and how fast a
-//! neighbour gets them, each as a ratio. Then the process is killed: how long the next one takes to be
-//! ready, how much memory it takes, and how fast the backlog drains once the receiver is back. The
-//! number of events is `POSTRIDER_BENCH_BACKLOG`.
+//! Two relays, one with the backlog and one without, in rounds that alternate: how fast events are
+//! accepted and how fast a neighbour gets them, each as a ratio. Then the process is killed: how long
+//! the next one takes to be ready, how much memory it takes, and how fast the backlog drains once the
+//! receiver is back. The number of events is `BENCH_BACKLOG`.
 
 use std::time::Instant;
 
 use super::load::{self, Sink};
-use super::{CONNECTIONS, ROUND, Relay};
+use super::{CONNECTIONS, ROUND, ROUNDS, Relay, median};
 
 const DEFAULT_EVENTS: usize = 1_000_000;
 const BATCH: usize = 1000;
@@ -23,15 +23,16 @@ struct Rates {
 }
 
 pub fn run(body: &str) {
-    let events: usize = std::env::var("POSTRIDER_BENCH_BACKLOG").map_or(DEFAULT_EVENTS, |given| {
-        given.parse().expect("POSTRIDER_BENCH_BACKLOG is a number")
+    let events: usize = std::env::var("BENCH_BACKLOG").map_or(DEFAULT_EVENTS, |given| {
+        given.parse().expect("BENCH_BACKLOG is a number")
     });
     let events = events.next_multiple_of(BATCH);
+    let plain = Relay::start();
     let mut relay = Relay::start();
     let (neighbour, absent) = (Sink::start(), Sink::start());
-    relay.subscribe(neighbour.address(), "order.**");
-    let without = measure(&relay, body, &neighbour, 0);
-
+    for relay in [&plain, &relay] {
+        relay.subscribe(neighbour.address(), "order.**");
+    }
     let dead = relay.subscribe(absent.address(), "**");
     relay.act(&format!("/v1/subscriptions/{dead}/pause"));
     let before_mb = relay.resident_mb();
@@ -42,21 +43,28 @@ pub fn run(body: &str) {
         events as f64 / began.elapsed().as_secs_f64(),
         relay.resident_mb()
     );
-    let with = measure(&relay, body, &neighbour, without.count);
+    let (mut seen, mut waiting) = (0, events);
+    let (mut accepted, mut delivered) = (Vec::new(), Vec::new());
+    for round in 1..=ROUNDS {
+        let without = measure(&plain, body, &neighbour, &mut seen);
+        let with = measure(&relay, body, &neighbour, &mut seen);
+        waiting += with.count;
+        println!(
+            "  round {round}: accepted {:>6.0}/s without, {:>6.0}/s with it   neighbour {:>6.0}/s without, {:>6.0}/s with it",
+            without.accepted, with.accepted, without.delivered, with.delivered
+        );
+        accepted.push(with.accepted / without.accepted);
+        delivered.push(with.delivered / without.delivered);
+    }
     println!(
-        "  accepted {:>6.0}/s without, {:>6.0}/s with it: {:.2}   neighbour {:>6.0}/s without, {:>6.0}/s with it: {:.2}",
-        without.accepted,
-        with.accepted,
-        with.accepted / without.accepted,
-        without.delivered,
-        with.delivered,
-        with.delivered / without.delivered
+        "beside it   accepted {:.2}, delivered to a neighbour {:.2} of what it is without (medians)",
+        median(&mut accepted),
+        median(&mut delivered)
     );
 
     let killed_mb = relay.resident_mb();
     let ready = relay.kill_and_restart();
     let ready_mb = relay.resident_mb();
-    let waiting = events + with.count;
     let began = Instant::now();
     relay.act(&format!("/v1/subscriptions/{dead}/resume"));
     let drained = absent.wait_for(waiting, began);
@@ -69,10 +77,11 @@ pub fn run(body: &str) {
     );
 }
 
-/// Sends for a round, and waits until the neighbour, who had so many before, has it all.
-fn measure(relay: &Relay, body: &str, neighbour: &Sink, before: usize) -> Rates {
+/// Sends for a round, and waits until the neighbour, who has seen so many before, has it all.
+fn measure(relay: &Relay, body: &str, neighbour: &Sink, seen: &mut usize) -> Rates {
     let sent = load::run(&relay.load(body), CONNECTIONS, ROUND);
-    let took = neighbour.wait_for(before + sent.count(), sent.started());
+    *seen += sent.count();
+    let took = neighbour.wait_for(*seen, sent.started());
     Rates {
         accepted: sent.rate(),
         delivered: sent.count() as f64 / took.as_secs_f64(),
