@@ -1,7 +1,7 @@
 //! Five times what may wait: refused at once, at no cost in memory, and what is accepted meanwhile is
 //! delivered like everything else.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::support::flood::{Flood, Tide, percentile};
@@ -12,6 +12,8 @@ use crate::support::relay::{Integration, Relay};
 use crate::support::samples;
 use crate::support::tally::{Manner, Tally};
 
+/// How often memory is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Requests that may wait for a commit.
 const PLACES: u32 = 32;
 const TIMES: u32 = 5;
@@ -25,18 +27,19 @@ fn lasts() -> Duration {
 
 /// Watches the memory while work is done; returns the most that was seen.
 pub fn watching<T>(relay: &Relay, work: impl FnOnce() -> T) -> (T, u64) {
-    let done = AtomicBool::new(false);
+    let (working, done) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
+        let watcher = scope.spawn(move || {
             let mut most = 0;
-            while !done.load(Ordering::Acquire) {
+            while done.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 most = most.max(relay.resident_mib());
-                std::thread::park_timeout(Duration::from_millis(20));
             }
             most
         });
+        // Dropped also when the work fails, so that nobody waits for the watcher.
+        let working = working;
         let worked = work();
-        done.store(true, Ordering::Release);
+        drop(working);
         (worked, watcher.join().unwrap())
     })
 }
