@@ -172,12 +172,17 @@ fn save(layout: &Layout, segment: u64, rows: &[(u64, u32)]) {
         bytes.extend_from_slice(&digest.to_le_bytes());
         bytes.extend_from_slice(&offset.to_le_bytes());
     }
-    let crc = crc32c::crc32c(&bytes[4..]);
+    let crc = checksum(&bytes[4..]);
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
     let path = path(layout, segment);
     if let Err(error) = replace(&*layout.disk, &path, &bytes) {
         log::warn!("cannot write the index {}: {error}", path.display());
     }
+}
+
+/// Never zero for no rows: four zeros are what a power cut may leave of any index.
+fn checksum(rows: &[u8]) -> u32 {
+    crc32c::crc32c_append(1, rows)
 }
 
 fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -194,7 +199,7 @@ fn load(disk: &dyn Disk, path: &Path) -> Option<Rows> {
         return None;
     }
     let (crc, rows) = bytes.split_first_chunk::<4>()?;
-    if crc32c::crc32c(rows) != u32::from_le_bytes(*crc) || rows.len() % ROW_BYTES != 0 {
+    if checksum(rows) != u32::from_le_bytes(*crc) || rows.len() % ROW_BYTES != 0 {
         return None;
     }
     let read = |row: &[u8]| {
