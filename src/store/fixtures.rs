@@ -48,6 +48,34 @@ impl Random {
     }
 }
 
+/// The seed of a test, which is printed when it fails.
+pub struct Seed(pub u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.0;
+            eprintln!("seed {seed} failed; to run it alone: {ONLY_SEED}={seed}");
+        }
+    }
+}
+
+/// Names the one seed that the tests should run.
+const ONLY_SEED: &str = "POSTRIDER_TEST_SEED";
+
+/// The one seed that was asked for.
+pub fn only_seed() -> Option<u64> {
+    std::env::var(ONLY_SEED).ok()?.parse().ok()
+}
+
+/// So many seeds; `full` of them where everything is to be tested.
+pub fn seeds(normal: u64, full: u64) -> impl Iterator<Item = Seed> {
+    let all = std::env::var("POSTRIDER_TEST_FULL").is_ok_and(|value| value == "1");
+    let count = if all { full } else { normal };
+    let range = only_seed().map_or(0..count, |seed| seed..seed + 1);
+    range.map(Seed)
+}
+
 /// Options for a store of small segments.
 pub fn options(dir: &Path) -> Options {
     Options {
