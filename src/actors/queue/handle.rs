@@ -79,6 +79,12 @@ pub enum Accepted {
 #[derive(Debug, Clone)]
 pub struct QueueHandle {
     addr: Addr<Queue>,
+    places: Places,
+}
+
+/// Counts what waits.
+#[derive(Debug, Clone)]
+pub struct Places {
     waiting: Arc<Waiting>,
     limits: Limits,
 }
@@ -103,16 +109,16 @@ impl Drop for Permit {
     }
 }
 
-impl QueueHandle {
-    pub(super) fn new(addr: Addr<Queue>, limits: Limits) -> Self {
+impl Places {
+    /// As many as this.
+    pub fn new(limits: Limits) -> Self {
         Self {
-            addr,
             waiting: Arc::default(),
             limits,
         }
     }
 
-    /// A place in the queue for a request of so many bytes.
+    /// A place for a request of so many bytes.
     pub fn admit(&self, bytes: usize) -> Result<Permit, QueueError> {
         let requests = self.waiting.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let waiting_bytes = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -124,6 +130,20 @@ impl QueueHandle {
             return Err(QueueError::Overloaded);
         }
         Ok(permit)
+    }
+}
+
+impl QueueHandle {
+    pub(super) fn new(addr: Addr<Queue>, limits: Limits) -> Self {
+        Self {
+            addr,
+            places: Places::new(limits),
+        }
+    }
+
+    /// A place in the queue for a request of so many bytes.
+    pub fn admit(&self, bytes: usize) -> Result<Permit, QueueError> {
+        self.places.admit(bytes)
     }
 
     /// Has events committed. Returns once they are on disk.
@@ -171,31 +191,44 @@ impl QueueHandle {
     }
 }
 
-#[derive(Message)]
+/// A request that wants in.
+#[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Accept {
-    pub(super) incoming: Incoming,
-    pub(super) permit: Permit,
-    pub(super) reply: oneshot::Sender<Result<Accepted, QueueError>>,
+pub struct Accept {
+    /// Its events.
+    pub incoming: Incoming,
+    /// Its place in the queue.
+    pub permit: Permit,
+    /// Hears once they are on disk, or that they will not be.
+    pub reply: oneshot::Sender<Result<Accepted, QueueError>>,
 }
 
-#[derive(Message)]
+/// Directory changes to be committed.
+#[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct ChangeDirectory {
-    pub(super) changes: Vec<Change>,
-    pub(super) reply: oneshot::Sender<Result<(), QueueError>>,
+pub struct ChangeDirectory {
+    /// In their order.
+    pub changes: Vec<Change>,
+    /// Hears once they are on disk, or that they will not be.
+    pub reply: oneshot::Sender<Result<(), QueueError>>,
 }
 
-#[derive(Message)]
+/// What outlives its segment, to be committed.
+#[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct CarryOver {
-    pub(super) carry: Carry,
-    pub(super) reply: oneshot::Sender<Result<(), QueueError>>,
+pub struct CarryOver {
+    /// What that is.
+    pub carry: Carry,
+    /// Hears once it is on disk, or that it will not be.
+    pub reply: oneshot::Sender<Result<(), QueueError>>,
 }
 
-#[derive(Message)]
+/// The outcome of an attempt, to be committed.
+#[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Settle {
-    pub(super) attempt: Attempt,
-    pub(super) permit: OwnedSemaphorePermit,
+pub struct Settle {
+    /// What was done and what came of it.
+    pub attempt: Attempt,
+    /// Counts it until then.
+    pub permit: OwnedSemaphorePermit,
 }
