@@ -12,6 +12,7 @@ use super::now_ms;
 use crate::domain::delivery::{Attempt, KEPT_RESPONSE_BYTES, Outcome, Reply, Verdict, judge};
 use crate::domain::directory::Subscription;
 use crate::domain::event::{Content, Event};
+use crate::domain::ids::SubscriptionId;
 use crate::domain::retry::Schedule;
 use crate::outbound::{Client, Outgoing, SendError};
 use crate::store::ledger::Todo;
@@ -89,16 +90,53 @@ pub async fn attempt(
             (Reply::Error(error.class()), Vec::new())
         }
     };
-    let verdict = judge(number, &reply, schedule, ended_at_ms, jitter());
+    let exchange = Exchange {
+        started_at_ms,
+        ended_at_ms,
+        reply,
+        head,
+    };
+    conclude(target.subscription.id, todo, exchange, schedule, jitter())
+}
+
+/// What an attempt met, and when.
+#[derive(Debug)]
+pub struct Exchange {
+    /// When it began, in milliseconds of Unix time.
+    pub started_at_ms: u64,
+    /// When it was over.
+    pub ended_at_ms: u64,
+    /// What came back.
+    pub reply: Reply,
+    /// The head of its body.
+    pub head: Vec<u8>,
+}
+
+/// The record of an attempt that was made, and what follows from it.
+pub fn conclude(
+    subscription: SubscriptionId,
+    todo: Todo,
+    exchange: Exchange,
+    schedule: &Schedule,
+    jitter: f64,
+) -> (Attempt, Verdict) {
+    let Exchange {
+        started_at_ms,
+        ended_at_ms,
+        reply,
+        head,
+    } = exchange;
+    let number = todo.attempts.saturating_add(1);
+    let verdict = judge(number, &reply, schedule, ended_at_ms, jitter);
     let kept = if verdict.outcome == Outcome::Delivered {
         0
     } else {
         KEPT_RESPONSE_BYTES
     };
     let record = Attempt {
-        event: event.meta.id,
+        event: todo.event,
         place: todo.slot.place,
-        subscription: target.subscription.id,
+        subscription,
         generation: todo.slot.generation,
         number,
         started_at_ms,

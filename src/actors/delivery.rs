@@ -12,7 +12,8 @@
 //!
 //! Lost in a crash: nothing; what was in flight is attempted again.
 
-use std::collections::VecDeque;
+pub mod core;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use actix::{
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use self::core::{Core, Next};
 use super::attempt::{Target, attempt, cancelled, not_attempted};
 use super::directory::DirectoryHandle;
 use super::dispatch::DispatchHandle;
@@ -123,9 +125,7 @@ pub struct Lane {
     dispatch: DispatchHandle,
     client: Client,
     target: Option<Target>,
-    ready: VecDeque<Todo>,
-    in_flight: u16,
-    held_until: Option<Instant>,
+    core: Core,
     /// A timer or a permit will have it look again.
     waiting: bool,
     /// One that it waited for.
@@ -152,9 +152,7 @@ pub fn start(
             dispatch,
             client,
             target: None,
-            ready: VecDeque::new(),
-            in_flight: 0,
-            held_until: None,
+            core: Core::default(),
             waiting: false,
             permit: None,
             changes,
@@ -172,7 +170,7 @@ impl Handler<Offer> for Lane {
     type Result = ();
 
     fn handle(&mut self, Offer(todos): Offer, ctx: &mut Self::Context) {
-        self.ready.extend(todos);
+        self.core.offer(todos);
         self.pump(ctx);
     }
 }
@@ -181,11 +179,7 @@ impl Handler<Ended> for Lane {
     type Result = ();
 
     fn handle(&mut self, Ended { hold_ms }: Ended, ctx: &mut Self::Context) {
-        self.in_flight -= 1;
-        if let Some(hold_ms) = hold_ms {
-            let until = Instant::now() + Duration::from_millis(hold_ms);
-            self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
-        }
+        self.core.ended(hold_ms, Instant::now());
         self.pump(ctx);
     }
 }
@@ -202,34 +196,20 @@ impl Lane {
     /// Begins as many attempts as the limits allow.
     fn pump(&mut self, ctx: &mut Context<Self>) {
         self.changes.mark_unchanged();
-        while !self.ready.is_empty() {
-            let Some(target) = self.target() else {
-                // The log may be ahead of the view: the subscription is not there yet. One that is gone
-                // ends the lane with a message.
-                self.look_again_after_a_change(ctx);
-                return;
-            };
-            let subscription = &target.subscription;
-            let limit = subscription
-                .max_in_flight
-                .unwrap_or(self.shared.defaults.max_in_flight);
-            if subscription.status != SubscriptionStatus::Active {
-                self.look_again_after_a_change(ctx);
-                return;
-            }
-            if self.in_flight >= limit {
-                return;
-            }
-            if let Some(wait) = self.held_for() {
-                self.look_again_after(wait, ctx);
-                return;
+        while self.core.has_ready() {
+            let target = self.target();
+            let subscription = target.as_ref().map(|target| &*target.subscription);
+            let max_in_flight = self.shared.defaults.max_in_flight;
+            match self.core.next(subscription, max_in_flight, Instant::now()) {
+                Next::Wait => return,
+                Next::WaitForChange => return self.look_again_after_a_change(ctx),
+                Next::WaitFor(wait) => return self.look_again_after(wait, ctx),
+                Next::Begin => {}
             }
             let Some(permit) = self.permit.take().or_else(|| self.shared.outcomes.begin()) else {
-                self.look_again_with_a_permit(ctx);
-                return;
+                return self.look_again_with_a_permit(ctx);
             };
-            if let Some(todo) = self.ready.pop_front() {
-                self.in_flight += 1;
+            if let Some((target, todo)) = target.zip(self.core.begin()) {
                 self.begin(target, todo, permit, ctx.address());
             }
         }
@@ -246,14 +226,6 @@ impl Lane {
             self.target = Target::of(current);
         }
         self.target.clone()
-    }
-
-    fn held_for(&mut self) -> Option<Duration> {
-        let wait = self.held_until?.checked_duration_since(Instant::now());
-        if wait.is_none() {
-            self.held_until = None;
-        }
-        wait
     }
 
     fn look_again_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {

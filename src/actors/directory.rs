@@ -47,7 +47,8 @@ pub struct View {
 }
 
 impl View {
-    fn new(directory: Directory) -> Self {
+    /// The view of this directory.
+    pub fn new(directory: Directory) -> Self {
         let view = Self::default();
         for key in directory.keys() {
             view.keys.insert(key.hash, Arc::clone(key));
@@ -92,7 +93,8 @@ impl View {
         self.subscription_changes.subscribe()
     }
 
-    fn apply(&self, change: &Change) {
+    /// Shows a change, which is on disk.
+    pub fn apply(&self, change: &Change) {
         let mut directory = self
             .directory
             .write()

@@ -7,28 +7,23 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use actix::ArbiterHandle;
-
-use super::handle::DispatchHandle;
-use crate::actors::delivery::{self, LaneHandle, Shared, WINDOW};
 use crate::domain::ids::SubscriptionId;
-use crate::outbound::Client;
 use crate::store::error::StoreError;
 use crate::store::ledger::{Effect, Ledger, Todo};
 use crate::store::state::rows::Slot;
 
-/// Where lanes run: a thread, and the client of that thread.
-#[derive(Debug, Clone)]
-pub struct Home {
-    /// The thread.
-    pub arbiter: ArbiterHandle,
-    /// Its client, with its own pool of connections.
-    pub client: Client,
+/// How offers get to lanes.
+pub trait Outlet {
+    /// Offers deliveries to a lane, which comes to be with its first offer. What comes back is to be
+    /// offered again: the lane could not take it yet.
+    fn offer(&mut self, subscription: SubscriptionId, todos: Vec<Todo>) -> Option<Vec<Todo>>;
+
+    /// The subscription is gone, and its lane with it.
+    fn stop(&mut self, subscription: SubscriptionId);
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    handle: Option<LaneHandle>,
     /// Deliveries that it was offered and that are not settled.
     offered: usize,
     /// The last delivery that it was offered for the first time.
@@ -46,37 +41,40 @@ struct Lane {
 }
 
 impl Lane {
-    fn room(&self) -> usize {
-        WINDOW.saturating_sub(self.offered)
+    fn room(&self, window: usize) -> usize {
+        window.saturating_sub(self.offered)
     }
 }
 
 /// See the module.
 #[derive(Debug)]
-pub struct Lanes {
+pub struct Lanes<O> {
     by_id: HashMap<SubscriptionId, Lane>,
     alarms: BTreeSet<(u64, SubscriptionId)>,
     /// Lanes for which something was collected.
     unsent: Vec<SubscriptionId>,
     /// Lanes whose room should be filled from the ledger.
     hungry: Vec<SubscriptionId>,
-    homes: Vec<Home>,
-    shared: Shared,
-    dispatch: DispatchHandle,
+    outlet: O,
+    window: usize,
 }
 
-impl Lanes {
-    /// No lane yet. `homes` is not empty.
-    pub fn new(homes: Vec<Home>, shared: Shared, dispatch: DispatchHandle) -> Self {
+impl<O: Outlet> Lanes<O> {
+    /// No lane yet. A lane is offered at most `window` deliveries at a time.
+    pub fn new(outlet: O, window: usize) -> Self {
         Self {
             by_id: HashMap::new(),
             alarms: BTreeSet::new(),
             unsent: Vec::new(),
             hungry: Vec::new(),
-            homes,
-            shared,
-            dispatch,
+            outlet,
+            window,
         }
+    }
+
+    /// Where offers go.
+    pub fn outlet(&mut self) -> &mut O {
+        &mut self.outlet
     }
 
     /// A subscription that the ledger may hold deliveries of, from an earlier process.
@@ -103,7 +101,7 @@ impl Lanes {
                 let lane = self.by_id.entry(subscription).or_default();
                 if let Some(due_ms) = due_ms {
                     self.set_alarm(subscription, due_ms);
-                } else if lane.behind || lane.room() == 0 {
+                } else if lane.behind || lane.room(self.window) == 0 {
                     lane.behind = true;
                 } else {
                     lane.cursor = Some(slot);
@@ -142,9 +140,7 @@ impl Lanes {
         let Some(lane) = self.by_id.remove(&subscription) else {
             return;
         };
-        if let Some(handle) = lane.handle {
-            handle.stop();
-        }
+        self.outlet.stop(subscription);
         if let Some(alarm_ms) = lane.alarm_ms {
             self.alarms.remove(&(alarm_ms, subscription));
         }
@@ -175,7 +171,7 @@ impl Lanes {
         let Some(lane) = self.by_id.get_mut(&subscription) else {
             return Ok(());
         };
-        let room = lane.room();
+        let room = lane.room(self.window);
         let mut todos = ledger.due(subscription, now_ms, lane.retries.len() + room + 1)?;
         todos.retain(|todo| !lane.retries.contains(&todo.slot));
         let starved = todos.len() > room;
@@ -214,14 +210,8 @@ impl Lanes {
         let Some(lane) = self.by_id.get_mut(&subscription) else {
             return;
         };
-        let handle = lane.handle.get_or_insert_with(|| {
-            // Ids are random, so lanes spread evenly.
-            let at = usize::try_from(subscription.to_bits()).unwrap_or(0) % self.homes.len();
-            let Home { arbiter, client } = &self.homes[at];
-            let (shared, dispatch) = (self.shared.clone(), self.dispatch.clone());
-            delivery::start(arbiter, subscription, shared, dispatch, client.clone())
-        });
-        if let Some(refused) = handle.offer(std::mem::take(&mut lane.outgoing)) {
+        let todos = std::mem::take(&mut lane.outgoing);
+        if let Some(refused) = self.outlet.offer(subscription, todos) {
             lane.outgoing = refused;
             self.unsent.push(subscription);
         }

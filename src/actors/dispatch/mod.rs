@@ -11,8 +11,10 @@
 //!
 //! Lost in a crash: nothing; the ledger is rebuilt from its last checkpoint and the log.
 
+pub mod core;
 mod handle;
-mod lanes;
+pub mod lanes;
+mod outlet;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,30 +24,27 @@ use actix::{
     Actor, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler, Message, SpawnHandle,
     StreamHandler,
 };
-use tokio::sync::oneshot;
 
+use self::core::{Bounds, Checkpoint, Core};
 use self::handle::{Ask, Save};
 pub use self::handle::{DispatchError, DispatchHandle};
-pub use self::lanes::Home;
-use self::lanes::Lanes;
-use super::delivery::Shared;
+use self::outlet::Actors;
+pub use self::outlet::Home;
+use super::delivery::{Shared, WINDOW};
 use super::health::{Health, Vital};
 use super::now_ms;
 use crate::store::error::StoreError;
-use crate::store::ledger::{Effect, Ledger};
+use crate::store::ledger::Ledger;
 use crate::store::log::Log;
 use crate::store::state::State;
-use crate::store::state::checkpoint::{Checkpointer, MAX_CHECKPOINT_BYTES};
+use crate::store::state::checkpoint::Checkpointer;
 
 const MAILBOX: usize = 256;
-/// Records applied before other messages get their turn.
-const RECORDS_A_TURN: usize = 32;
 /// How often what changed is checkpointed, if that is not due earlier by its size.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// How soon an offer that was not taken is sent again.
 const SEND_AGAIN_AFTER: Duration = Duration::from_millis(1);
-/// Rows removed by one sweep, and the wait before the next one while there is more.
-const SWEEP_ROWS: usize = 1000;
+/// The wait between two sweeps while there is more.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Message)]
@@ -74,10 +73,8 @@ pub struct Parts {
 /// The actor; see the module.
 #[derive(Debug)]
 pub struct Dispatch {
+    core: Core<Actors>,
     log: Arc<Log>,
-    ledger: Ledger,
-    lanes: Lanes,
-    state: Arc<State>,
     checkpointer: Checkpointer,
     sync_timeout: Duration,
     health: Health,
@@ -87,24 +84,21 @@ pub struct Dispatch {
     going_on: bool,
     sending_again: bool,
     sweeping: bool,
-    savers: Vec<oneshot::Sender<()>>,
 }
 
 /// Starts the actor.
 pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
     let addr = Dispatch::start_in_arbiter(arbiter, move |ctx| {
         ctx.set_mailbox_capacity(MAILBOX);
+        let log = Arc::clone(&parts.shared.log);
+        let own = DispatchHandle {
+            addr: ctx.address(),
+        };
+        let lanes = Actors::new(parts.homes, parts.shared, own);
+        let bounds = Bounds::with_window(WINDOW);
         Dispatch {
-            log: Arc::clone(&parts.shared.log),
-            ledger: parts.ledger,
-            lanes: Lanes::new(
-                parts.homes,
-                parts.shared,
-                DispatchHandle {
-                    addr: ctx.address(),
-                },
-            ),
-            state: parts.state,
+            core: Core::new(Arc::clone(&log), parts.ledger, parts.state, lanes, bounds),
+            log,
             checkpointer: parts.checkpointer,
             sync_timeout: parts.sync_timeout,
             _vital: parts.health.vital("dispatch actor"),
@@ -113,7 +107,6 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
             going_on: false,
             sending_again: false,
             sweeping: false,
-            savers: Vec::new(),
         }
     });
     DispatchHandle { addr }
@@ -131,9 +124,6 @@ impl Actor for Dispatch {
             dispatch.sweep(ctx);
             dispatch.save(ctx);
         });
-        for subscription in self.ledger.directory().subscriptions() {
-            self.lanes.resume(subscription.id);
-        }
         self.turn(ctx);
     }
 }
@@ -159,7 +149,7 @@ impl Handler<Ask> for Dispatch {
     fn handle(&mut self, Ask { answer_with }: Ask, ctx: &mut Self::Context) {
         // Whoever was just told that an event is on disk expects to find it.
         self.turn(ctx);
-        answer_with(&self.ledger);
+        answer_with(self.core.ledger());
     }
 }
 
@@ -168,7 +158,7 @@ impl Handler<Save> for Dispatch {
 
     fn handle(&mut self, Save { reply }: Save, ctx: &mut Self::Context) {
         self.turn(ctx);
-        self.savers.push(reply);
+        self.core.tell_when_saved(reply);
         self.save(ctx);
     }
 }
@@ -176,62 +166,32 @@ impl Handler<Save> for Dispatch {
 impl Dispatch {
     /// Reads on in the log, for a bounded while.
     fn turn(&mut self, ctx: &mut Context<Self>) {
-        let mut effects = Vec::new();
-        let mut more = true;
-        for _ in 0..RECORDS_A_TURN {
-            if self.is_full(ctx) {
-                // The end of the checkpoint that is under way brings us back.
-                more = false;
-            }
-            if !more {
-                break;
-            }
-            more = self
-                .or_fail(|dispatch| dispatch.step(&mut effects))
-                .unwrap_or(false);
-        }
-        self.send_offers(ctx);
+        let Some(turn) = self.or_fail(|core| core.turn(now_ms())) else {
+            return;
+        };
+        self.write(turn.checkpoint, ctx);
+        self.send_again_later(ctx);
         self.arm(ctx);
-        if more && !self.going_on {
+        if turn.more && !self.going_on {
             self.going_on = true;
             ctx.notify(GoOn);
         }
     }
 
-    /// Applies the next record and takes note of what it means. `false` at the end of the log.
-    fn step(&mut self, effects: &mut Vec<Effect>) -> Result<bool, StoreError> {
-        let Some(record) = self.log.next(self.ledger.applied().position)? else {
-            return Ok(false);
-        };
-        self.ledger.apply(&record, effects)?;
-        for effect in effects.drain(..) {
-            self.lanes.note(&effect);
-        }
-        Ok(true)
-    }
-
-    /// Memory is bounded by two checkpoints: one that is being written, one that fills.
-    fn is_full(&mut self, ctx: &mut Context<Self>) -> bool {
-        if self.ledger.unsaved_bytes() >= MAX_CHECKPOINT_BYTES {
-            self.save(ctx);
-        }
-        self.ledger.unsaved_bytes() >= MAX_CHECKPOINT_BYTES
-    }
-
-    fn send_offers(&mut self, ctx: &mut Context<Self>) {
-        self.or_fail(|dispatch| dispatch.lanes.send_offers(&dispatch.ledger, now_ms()));
-        if self.lanes.has_unsent() && !self.sending_again {
+    fn send_again_later(&mut self, ctx: &mut Context<Self>) {
+        if self.core.has_unsent() && !self.sending_again {
             self.sending_again = true;
             ctx.run_later(SEND_AGAIN_AFTER, |dispatch, ctx| {
                 dispatch.sending_again = false;
-                dispatch.send_offers(ctx);
+                dispatch.or_fail(|core| core.send_offers(now_ms()));
+                dispatch.send_again_later(ctx);
             });
         }
     }
 
     /// Sees to it that the next retry is noticed when it is due.
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let Some(due_ms) = self.lanes.next_alarm_ms() else {
+        let Some(due_ms) = self.core.next_alarm_ms() else {
             return;
         };
         if let Some((armed_ms, timer)) = self.armed {
@@ -243,8 +203,8 @@ impl Dispatch {
         let wait = Duration::from_millis(due_ms.saturating_sub(now_ms()));
         let timer = ctx.run_later(wait, |dispatch, ctx| {
             dispatch.armed = None;
-            dispatch.lanes.ring(now_ms());
-            dispatch.send_offers(ctx);
+            dispatch.or_fail(|core| core.ring(now_ms()));
+            dispatch.send_again_later(ctx);
             dispatch.arm(ctx);
         });
         self.armed = Some((due_ms, timer));
@@ -252,14 +212,13 @@ impl Dispatch {
 
     /// Removes rows that nobody needs, a few at a time.
     fn sweep(&mut self, ctx: &mut Context<Self>) {
-        if self.sweeping || self.is_full(ctx) {
+        if self.sweeping {
             return;
         }
-        let more = self.or_fail(|dispatch| {
-            let start = dispatch.log.start();
-            dispatch.ledger.sweep(now_ms(), start, SWEEP_ROWS)
-        });
-        if more == Some(true) {
+        if self.core.is_full() {
+            self.save(ctx);
+        }
+        if self.or_fail(|core| core.sweep(now_ms())) == Some(true) {
             self.sweeping = true;
             ctx.run_later(SWEEP_PAUSE, |dispatch, ctx| {
                 dispatch.sweeping = false;
@@ -268,28 +227,23 @@ impl Dispatch {
         }
     }
 
-    /// Begins a checkpoint, unless one is under way or there is nothing to save.
     fn save(&mut self, ctx: &mut Context<Self>) {
-        if self.ledger.is_saving() {
-            return;
-        }
-        let position = self.ledger.applied().position;
-        if position == self.state.saved_to() && self.ledger.unsaved_bytes() == 0 {
-            tell(std::mem::take(&mut self.savers));
-            return;
-        }
-        let Some(rows) = self.or_fail(|dispatch| dispatch.ledger.freeze()) else {
+        let checkpoint = self.or_fail(Core::save).flatten();
+        self.write(checkpoint, ctx);
+    }
+
+    /// Has a checkpoint written, if there is one.
+    fn write(&mut self, checkpoint: Option<Checkpoint>, ctx: &mut Context<Self>) {
+        let Some(checkpoint) = checkpoint else {
             return;
         };
-        let savers = std::mem::take(&mut self.savers);
-        let saved = tokio::time::timeout(self.sync_timeout, self.checkpointer.submit(rows));
+        let saved = self.checkpointer.submit(Arc::clone(&checkpoint.rows));
+        let saved = tokio::time::timeout(self.sync_timeout, saved);
         ctx.spawn(
             wrap_future::<_, Self>(saved).map(move |saved, dispatch, ctx| {
                 let problem = match saved {
                     Ok(Ok(Ok(()))) => {
-                        dispatch.ledger.thaw();
-                        dispatch.state.note_saved(position);
-                        tell(savers);
+                        dispatch.core.saved(checkpoint);
                         return dispatch.turn(ctx);
                     }
                     Ok(Ok(Err(error))) => error.to_string(),
@@ -302,21 +256,17 @@ impl Dispatch {
     }
 
     /// Nothing can be dispatched from a store that cannot be read: the first error ends the process.
-    fn or_fail<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Option<T> {
-        work(self)
+    fn or_fail<T>(
+        &mut self,
+        work: impl FnOnce(&mut Core<Actors>) -> Result<T, StoreError>,
+    ) -> Option<T> {
+        work(&mut self.core)
             .map_err(|error| {
                 if error.is_damaged_state() {
-                    self.state.condemn();
+                    self.core.state().condemn();
                 }
                 self.health.fail(error.to_string());
             })
             .ok()
-    }
-}
-
-fn tell(savers: Vec<oneshot::Sender<()>>) {
-    for saver in savers {
-        // Whoever asked may have stopped waiting.
-        let _ = saver.send(());
     }
 }

@@ -25,8 +25,8 @@ use actix::{Actor, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler
 
 use self::core::{Core, Due, Outcome};
 pub use self::handle::{
-    Accept, Accepted, CarryOver, ChangeDirectory, Incoming, Limits, Permit, Places, QueueError, QueueHandle,
-    Settle,
+    Accept, Accepted, CarryOver, ChangeDirectory, Incoming, Limits, Permit, Places, QueueError,
+    QueueHandle, Settle,
 };
 use super::health::{Health, Vital};
 use super::now_ms;

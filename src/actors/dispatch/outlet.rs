@@ -1,0 +1,61 @@
+//! The lanes as actors: started with their first offer, each on one of the threads for deliveries.
+
+use std::collections::HashMap;
+
+use actix::ArbiterHandle;
+
+use super::handle::DispatchHandle;
+use super::lanes::Outlet;
+use crate::actors::delivery::{self, LaneHandle, Shared};
+use crate::domain::ids::SubscriptionId;
+use crate::outbound::Client;
+use crate::store::ledger::Todo;
+
+/// Where lanes run: a thread, and the client of that thread.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The thread.
+    pub arbiter: ArbiterHandle,
+    /// Its client, with its own pool of connections.
+    pub client: Client,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Actors {
+    handles: HashMap<SubscriptionId, LaneHandle>,
+    homes: Vec<Home>,
+    shared: Shared,
+    dispatch: DispatchHandle,
+}
+
+impl Actors {
+    /// None yet. `homes` is not empty.
+    pub fn new(homes: Vec<Home>, shared: Shared, dispatch: DispatchHandle) -> Self {
+        Self {
+            handles: HashMap::new(),
+            homes,
+            shared,
+            dispatch,
+        }
+    }
+}
+
+impl Outlet for Actors {
+    fn offer(&mut self, subscription: SubscriptionId, todos: Vec<Todo>) -> Option<Vec<Todo>> {
+        let handle = self.handles.entry(subscription).or_insert_with(|| {
+            // Ids are random, so lanes spread evenly.
+            let at = usize::try_from(subscription.to_bits()).unwrap_or(0) % self.homes.len();
+            let Home { arbiter, client } = &self.homes[at];
+            let (shared, dispatch) = (self.shared.clone(), self.dispatch.clone());
+            delivery::start(arbiter, subscription, shared, dispatch, client.clone())
+        });
+        handle.offer(todos)
+    }
+
+    fn stop(&mut self, subscription: SubscriptionId) {
+        if let Some(handle) = self.handles.remove(&subscription) {
+            handle.stop();
+        }
+    }
+}
