@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::committer::Work;
-use super::disk::{Disk, make_dirs};
+use super::disk::{Disk, make_dirs, sync_name};
 use super::error::StoreError;
 use super::journal::record::NO_PREVIOUS;
 use super::journal::{Layout, Reader, Tail, Writer, recovery, segment};
@@ -63,6 +63,7 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         background: options.machine.background,
     };
     if known_id.is_none() {
+        sync_name(disk, &options.dir)?;
         Writer::create(&layout, options.now_ms)?;
         let synced = disk.sync_dir(&options.dir);
         synced.map_err(StoreError::io("sync", &options.dir))?;

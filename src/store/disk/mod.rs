@@ -81,10 +81,22 @@ pub fn make_dirs(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
     if disk.exists(dir).map_err(StoreError::io("look for", dir))? {
         return Ok(());
     }
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    make_dirs(disk, parent)?;
+    make_dirs(disk, parent(dir))?;
     disk.make_dir(dir).map_err(StoreError::io("create", dir))?;
-    disk.sync_dir(parent)
-        .map_err(StoreError::io("sync", parent))
+    disk.sync_dir(parent(dir))
+        .map_err(StoreError::io("sync", parent(dir)))
+}
+
+/// Makes sure of the name of a directory that is there: whoever made it may have ended before it was
+/// synced. Where that is not allowed, it was somebody else who made it.
+pub fn sync_name(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+    match disk.sync_dir(parent(dir)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(StoreError::io("sync", parent(dir))),
+    }
+}
+
+fn parent(dir: &Path) -> &Path {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
