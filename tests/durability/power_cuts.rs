@@ -47,8 +47,9 @@ impl History {
         }
     }
 
-    /// Puts it under load, and keeps some moments of that, whatever was being written just then.
-    fn run(self, keep: usize, chance: &mut Chance) -> (Vec<Moment>, Vec<Said>) {
+    /// Puts it under load, and keeps some moments of that, whatever was being written just then, and
+    /// the last.
+    fn run(self, commits: usize, keep: usize, chance: &mut Chance) -> (Vec<Moment>, Vec<Said>) {
         let Reopened {
             store,
             world,
@@ -78,7 +79,7 @@ impl History {
                 }
             }
         }));
-        workload.run(COMMITS, chance);
+        workload.run(commits, chance);
         let said = std::mem::take(&mut workload.said);
         let mut moments = std::mem::take(&mut *moments.lock().unwrap());
         moments.push(Moment {
@@ -137,7 +138,7 @@ fn cut_at_random_moments(
     for _ in 0..histories {
         let mut history = History::new();
         for _ in 0..3 {
-            let (moments, said) = history.run(cuts, &mut chance);
+            let (moments, said) = history.run(COMMITS, cuts, &mut chance);
             let mut goes_on = None;
             for moment in &moments {
                 let how = if chance.once_in(3) {
@@ -182,13 +183,8 @@ fn without_its_state_everything_comes_back_from_the_journal_after_a_cut() {
     cut_at_random_moments("power cuts, state harmed", histories, cuts, &HARMS[1..]);
 }
 
-/// Cuts the power before every single write and sync of a recovery, and once after it.
-fn cut_through_a_recovery(
-    left: Disk,
-    promise: Promise<'_>,
-    before: Option<Harm>,
-    chance: &mut Chance,
-) -> usize {
+/// Opens a store; returns it, and the disk before every single write and sync of that.
+fn watch_opening(left: Disk, promise: Promise<'_>, before: Option<Harm>) -> (Reopened, Vec<Disk>) {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&steps);
     let watched = Return {
@@ -197,7 +193,19 @@ fn cut_through_a_recovery(
             seen.lock().unwrap().push(disk.clone());
         })),
     };
-    let recovered = reopen(left, promise, watched);
+    let opened = reopen(left, promise, watched);
+    let steps = std::mem::take(&mut *steps.lock().unwrap());
+    (opened, steps)
+}
+
+/// Cuts the power before every single write and sync of a recovery, and after it.
+fn cut_through_a_recovery(
+    left: Disk,
+    promise: Promise<'_>,
+    before: Option<Harm>,
+    chance: &mut Chance,
+) -> usize {
+    let (recovered, steps) = watch_opening(left, promise, before);
     let after = recovered.mount.disk();
     // What a recovered store has read it may act on, so that is promised from here on.
     let acted_on = Promise {
@@ -205,7 +213,6 @@ fn cut_through_a_recovery(
         ..promise
     };
     drop(recovered);
-    let steps = std::mem::take(&mut *steps.lock().unwrap());
     let cuts = steps.len() + 2;
     for step in steps {
         let how = if chance.once_in(3) {
@@ -231,11 +238,35 @@ fn a_first_start_can_be_cut_at_any_write() {
         said: &[],
         acknowledged: 0,
     };
-    let starts = if is_full() { 20 } else { 2 };
+    let starts = if is_full() { 20 } else { 1 };
     let each =
         (0..starts).map(|_| cut_through_a_recovery(empty_disk(), nothing, None, &mut chance));
     let cuts: usize = each.sum();
     println!("{cuts} cuts in {starts} first starts: 0 won't open");
+}
+
+#[test]
+fn a_first_start_that_was_killed_leaves_nothing_unsynced_behind() {
+    if !can_mount() {
+        return;
+    }
+    let mut chance = Chance::new("killed first starts");
+    let nothing = Promise {
+        said: &[],
+        acknowledged: 0,
+    };
+    let (_, steps) = watch_opening(empty_disk(), nothing, None);
+    println!("{} first starts killed", steps.len());
+    for step in steps {
+        let history = History {
+            now: reopen(step.killed(), nothing, Return::default()),
+            said: Vec::new(),
+        };
+        let (moments, said) = history.run(3, 0, &mut chance);
+        let last = moments.last().expect("the last moment is kept");
+        let left = last.disk.cut(Cut::Drop, &mut chance);
+        reopen(left, last.promise(&said), Return::default());
+    }
 }
 
 #[test]
@@ -247,7 +278,7 @@ fn nothing_is_lost_when_the_power_goes_at_any_write_of_a_recovery() {
     let (histories, each) = if is_full() { (15, 3) } else { (1, 1) };
     let (mut recoveries, mut cuts) = (0, 0);
     for _ in 0..histories {
-        let (moments, said) = History::new().run(each, &mut chance);
+        let (moments, said) = History::new().run(COMMITS, each, &mut chance);
         for moment in &moments[..each] {
             // Killed: what was written and not synced is there, and can still go.
             let left = [
