@@ -275,7 +275,7 @@ fn nothing_is_lost_when_the_power_goes_at_any_write_of_a_recovery() {
         return;
     }
     let mut chance = Chance::new("power cuts in recoveries");
-    let (histories, each) = if is_full() { (15, 3) } else { (1, 1) };
+    let (histories, each) = if is_full() { (8, 3) } else { (1, 1) };
     let (mut recoveries, mut cuts) = (0, 0);
     for _ in 0..histories {
         let (moments, said) = History::new().run(COMMITS, each, &mut chance);
