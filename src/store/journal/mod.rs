@@ -16,11 +16,13 @@ pub mod reader;
 pub mod record;
 pub mod recovery;
 pub mod segment;
+pub mod walk;
 pub mod writer;
 
 pub use reader::{Frame, Reader};
 pub use recovery::Tail;
 pub use segment::Layout;
+pub use walk::Walk;
 pub use writer::{Raw, Writer};
 
 #[cfg(test)]

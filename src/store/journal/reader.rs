@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::record::{self, Header, NO_PREVIOUS};
-use super::segment::Layout;
+use super::segment::{HEADER_BYTES as SEGMENT_HEADER_BYTES, Layout};
 use crate::store::disk::{Access, DiskFile};
 use crate::store::error::StoreError;
 
@@ -143,7 +143,21 @@ impl Reader {
         files.retain(|(open, _)| *open != number);
     }
 
-    fn damaged(&self, position: u64, what: &'static str) -> StoreError {
+    /// The header of a segment that is known to be in use, checked.
+    pub fn segment_header(&self, number: u64) -> Result<[u8; SEGMENT_HEADER_BYTES], StoreError> {
+        let file = self.file(number)?;
+        if !self.layout.check_header(number, &*file)? {
+            let what = "the header of a segment in use is missing";
+            return Err(self.damaged(self.layout.position(number, 0), what));
+        }
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        file.read_up_to(&mut bytes, 0)
+            .map_err(StoreError::io("read", &self.layout.path(number)))?;
+        Ok(bytes)
+    }
+
+    /// Names what is wrong at a position.
+    pub(super) fn damaged(&self, position: u64, what: &'static str) -> StoreError {
         StoreError::Damaged {
             path: self.layout.path(self.layout.segment_of(position)),
             offset: self.layout.offset_of(position),

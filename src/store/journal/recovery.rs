@@ -34,21 +34,39 @@ pub struct Tail {
 /// segment that holds `from` (of the first one, if there is none such). `None` when no segment was
 /// ever used.
 pub fn recover(reader: &Reader, from: Option<u64>) -> Result<Option<Tail>, StoreError> {
-    let layout = reader.layout();
-    let numbers = layout.list()?;
-    let Some(used) = used_segments(layout, &numbers)? else {
+    let numbers = reader.layout().list()?;
+    let Some((tail, synced_to)) = find(reader, &numbers, from)? else {
         return Ok(None);
     };
-    refuse_lost_headers(reader, &numbers, &used)?;
+    make_safe(reader.layout(), &numbers, synced_to, tail.position)?;
+    Ok(Some(tail))
+}
+
+/// Finds the end of the journal like [`recover`], and changes nothing. Nobody may act on what is read
+/// but to copy it.
+pub fn find_end(reader: &Reader) -> Result<Option<Tail>, StoreError> {
+    let found = find(reader, &reader.layout().list()?, None)?;
+    Ok(found.map(|(tail, _)| tail))
+}
+
+/// The end of the journal, and the highest position that any record states as synced.
+fn find(
+    reader: &Reader,
+    numbers: &[u64],
+    from: Option<u64>,
+) -> Result<Option<(Tail, u64)>, StoreError> {
+    let layout = reader.layout();
+    let Some(used) = used_segments(layout, numbers)? else {
+        return Ok(None);
+    };
+    refuse_lost_headers(reader, numbers, &used)?;
     let first = from
         .map(|from| layout.segment_of(from))
         .filter(|number| (used.first..=used.last).contains(number))
         .unwrap_or(used.first);
     let mut scan = Scan::new(reader, used.last);
     scan.run(layout.first_position(first))?;
-    let tail = scan.tail;
-    make_safe(layout, &numbers, scan.synced_to, tail.position)?;
-    Ok(Some(tail))
+    Ok(Some((scan.tail, scan.synced_to)))
 }
 
 struct Used {
