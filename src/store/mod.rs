@@ -1,12 +1,14 @@
 //! Floor 1, the disk: a journal that is the truth, and sled that knows where everything stands.
 //!
 //! This folder alone knows the journal's format and sled. What the floors above need is: append
-//! ([`committer`]), read from a position ([`log`]), settle, schedule, look up, expire ([`ledger`]).
+//! ([`committer`]), read from a position ([`log`]), settle, schedule, look up, expire ([`ledger`]),
+//! back up and restore ([`archive`]).
 //! Metadata and sled's values are bincode; event bodies stay the bytes they were.
 //!
 //! Nothing that was acknowledged depends on sled: where its state is missing, damaged or another
 //! store's, it is removed and rebuilt from the journal.
 
+pub mod archive;
 pub mod attempts;
 pub mod background;
 pub mod carried;

@@ -132,7 +132,8 @@ fn find_tail(layout: &Layout, from: Option<u64>) -> Result<Tail, StoreError> {
     })
 }
 
-fn first_position(layout: &Layout) -> Result<u64, StoreError> {
+/// Where the journal starts.
+pub(super) fn first_position(layout: &Layout) -> Result<u64, StoreError> {
     Ok(layout.first_position(layout.list()?.first().copied().unwrap_or(0)))
 }
 
@@ -231,7 +232,10 @@ fn save(ledger: &mut Ledger, state: &State) -> Result<(), StoreError> {
 }
 
 /// The id of the store that these segments belong to.
-fn store_id(disk: &dyn Disk, journal_dir: &Path) -> Result<Option<[u8; 16]>, StoreError> {
+pub(super) fn store_id(
+    disk: &dyn Disk,
+    journal_dir: &Path,
+) -> Result<Option<[u8; 16]>, StoreError> {
     let names = disk.list(journal_dir);
     for name in names.map_err(StoreError::io("list", journal_dir))? {
         let path = journal_dir.join(name);
@@ -244,7 +248,8 @@ fn store_id(disk: &dyn Disk, journal_dir: &Path) -> Result<Option<[u8; 16]>, Sto
     Ok(None)
 }
 
-fn new_id() -> Result<[u8; 16], StoreError> {
+/// The id of a new store.
+pub(super) fn new_id() -> Result<[u8; 16], StoreError> {
     let mut id = [0; 16];
     getrandom::fill(&mut id)?;
     Ok(id)
