@@ -6,6 +6,7 @@
 
 mod doors;
 mod first_start;
+pub mod offline;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -29,10 +30,12 @@ use crate::domain::api_key::{self, KeyFormError};
 use crate::domain::rate::Quota;
 use crate::domain::retention::Retention;
 use crate::domain::retry::{Schedule, ScheduleError};
+use crate::http::backup::Turn;
 use crate::http::body::Arriving;
 use crate::http::cursor::Cursors;
 use crate::http::{Limits, Relay};
 use crate::outbound::{Client, ClientError, Guard};
+use crate::store::archive::ArchiveError;
 use crate::store::error::StoreError;
 use crate::store::{self, Machine, Store};
 
@@ -61,6 +64,9 @@ pub enum AppError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A backup cannot be made or used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The client for deliveries cannot be made.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -240,6 +246,7 @@ fn start_actors(
         arriving: Arriving::default(),
         cursors,
         limits,
+        backup: Turn::default(),
     };
     Ok((relay, lock))
 }

@@ -93,6 +93,9 @@ pub enum ClientError {
     /// The answer could not be read.
     #[error("the relay's answer could not be read: {0}")]
     Answer(String),
+    /// Only the local socket leads there.
+    #[error("only the relay on this machine can be asked for that")]
+    LocalOnly,
     /// The relay said no.
     #[error("the relay answered {status}: {message}")]
     Refused {
@@ -175,6 +178,30 @@ impl RelayClient {
             }
         };
         read(answer).await
+    }
+}
+
+impl RelayClient {
+    /// Asks the relay behind a local socket for something that may be of any length.
+    pub async fn stream(&self, method: Method, path: &str) -> Result<Incoming, ClientError> {
+        let To::Socket(socket) = &self.to else {
+            return Err(ClientError::LocalOnly);
+        };
+        let uri = path.parse::<Uri>().map_err(http::Error::from)?;
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("host", "localhost")
+            .body(Full::default())?;
+        let answer = send_to_socket(socket, request).await?;
+        if answer.status().is_success() {
+            return Ok(answer.into_body());
+        }
+        let status = answer.status();
+        Err(match read(answer).await {
+            Err(refused) => refused,
+            Ok(_) => ClientError::Answer(format!("{status} without a reason")),
+        })
     }
 }
 

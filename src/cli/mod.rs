@@ -3,13 +3,17 @@
 //! One file for each command. Exit status: 0 done, 1 it failed, 2 what was typed or configured is
 //! wrong.
 
+pub mod backup;
 pub mod client;
 pub mod config;
 pub mod demo;
 pub mod keys;
+pub mod output;
+pub mod restore;
 pub mod send;
 pub mod serve;
 pub mod style;
+pub mod work;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -40,6 +44,10 @@ enum Command {
     /// Make and list API keys
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Back up the store while traffic flows
+    Backup(backup::Backup),
+    /// Make a new store from a backup
+    Restore(restore::Restore),
 }
 
 /// Where the store and its settings are, on the command line.
@@ -108,6 +116,9 @@ pub enum CliError {
     /// The relay did not start, or ended.
     #[error(transparent)]
     App(#[from] crate::app::AppError),
+    /// A store was to be read or made, and was not.
+    #[error("{0}; nothing was left behind")]
+    Undone(#[source] crate::app::AppError),
     /// The relay could not be asked, or said no.
     #[error(transparent)]
     Client(#[from] client::ClientError),
@@ -145,6 +156,8 @@ pub fn run() -> ExitCode {
         Command::Send(send) => send.run(),
         Command::Config(settings) => print_config(&settings),
         Command::Keys(keys) => keys.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -129,6 +129,19 @@ pub async fn manage(
     Ok(response.map_into_left_body())
 }
 
+/// The gate before `/local`: only the local socket passes. To all others, whatever their key, there is
+/// nothing here.
+pub async fn local(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    if request.request().conn_data::<LocalSocket>().is_none() {
+        let response = ApiError::NotFound("Route").response(Dialect::Manage);
+        return Ok(request.into_response(response).map_into_right_body());
+    }
+    Ok(next.call(request).await?.map_into_left_body())
+}
+
 /// The caller of a request that has passed the gate.
 #[derive(Debug, Clone)]
 pub struct Caller(pub Principal);

@@ -4,6 +4,7 @@
 //! and renders the answer; it holds no state of its own and takes no lock across an await.
 
 pub mod account;
+pub mod backup;
 pub mod body;
 pub mod content;
 pub mod cursor;
@@ -65,6 +66,8 @@ pub struct Relay {
     pub cursors: Cursors,
     /// How large a request may be.
     pub limits: Limits,
+    /// One backup at a time.
+    pub backup: backup::Turn,
 }
 
 impl Relay {

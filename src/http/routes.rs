@@ -6,7 +6,9 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::error::{ApiError, Dialect};
-use super::{account, deliveries, events, gate, health, ingest, integrations, keys, subscriptions};
+use super::{
+    account, backup, deliveries, events, gate, health, ingest, integrations, keys, subscriptions,
+};
 
 /// Adds all routes to an application.
 pub fn configure(app: &mut ServiceConfig) {
@@ -60,6 +62,13 @@ pub fn configure(app: &mut ServiceConfig) {
             .service(at("/events/{uuid}", "GET").route(web::get().to(events::show)))
             .service(at("/deliveries", "GET").route(web::get().to(deliveries::list)))
             .service(at("/deliveries/{id}", "GET").route(web::get().to(deliveries::show)))
+            .default_service(web::to(not_found)),
+    );
+    // What has no key, no account and no place in the table of `/v1`: the local socket's alone.
+    app.service(
+        web::scope("/local")
+            .wrap(from_fn(gate::local))
+            .service(at("/backup", "POST").route(web::post().to(backup::make)))
             .default_service(web::to(not_found)),
     );
     app.service(

@@ -78,6 +78,11 @@ impl Load {
         drop(waited.unwrap());
     }
 
+    /// All that was promised so far.
+    pub fn promised(&self) -> Promises {
+        self.shared.state().promises.clone()
+    }
+
     /// Ends, once every sender has its last answer, and returns all that was promised.
     pub fn finish(self) -> Promises {
         self.shared.state().finishing = true;

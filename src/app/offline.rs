@@ -1,0 +1,57 @@
+//! What is done with a store without running a relay on it: backing it up, restoring it.
+//!
+//! Everything here blocks; the command line gives it a thread.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::AppError;
+use crate::actors::now_ms;
+use crate::store::SEGMENT_BYTES;
+use crate::store::archive::{self, ArchiveError, Backup, Restored, Target, read};
+
+/// A backup that was made.
+#[derive(Debug, Clone, Copy)]
+pub struct Made {
+    /// When it was begun, in milliseconds of Unix time. Whatever was accepted before is in it.
+    pub made_at_ms: u64,
+    /// Records of the journal.
+    pub records: u64,
+    /// Bytes of the journal.
+    pub bytes: u64,
+}
+
+/// Copies an archive that a relay makes, and checks all of it.
+pub fn receive(from: impl Read, to: &mut impl Write) -> Result<Made, AppError> {
+    let (header, totals) = read::copy(from, to)?;
+    Ok(Made {
+        made_at_ms: header.made_at_ms,
+        records: totals.records,
+        bytes: totals.bytes,
+    })
+}
+
+/// Makes an archive of a store that no relay runs on.
+pub fn back_up(data_dir: &Path, to: &mut impl Write) -> Result<Made, AppError> {
+    let made_at_ms = now_ms();
+    let mut backup = Backup::of_stopped(data_dir, SEGMENT_BYTES, made_at_ms)?;
+    while let Some(block) = backup.next()? {
+        to.write_all(&block).map_err(ArchiveError::Write)?;
+    }
+    let totals = backup.totals();
+    Ok(Made {
+        made_at_ms,
+        records: totals.records,
+        bytes: totals.bytes,
+    })
+}
+
+/// Takes a directory for a new store.
+pub fn target(data_dir: &Path) -> Result<Target, AppError> {
+    Ok(Target::new(data_dir)?)
+}
+
+/// Makes a store of an archive.
+pub fn restore(from: impl Read, target: &Target) -> Result<Restored, AppError> {
+    Ok(archive::restore(from, target)?)
+}
