@@ -13,6 +13,8 @@ use super::error::ArchiveError;
 use super::format::Header;
 use super::read::ArchiveReader;
 use super::target::Target;
+use crate::domain::event::Event;
+use crate::store::carried::CarriedEvent;
 use crate::store::disk::DiskFile;
 use crate::store::entry::Entry;
 use crate::store::error::StoreError;
@@ -25,7 +27,7 @@ pub struct Restored {
     pub made_at_ms: u64,
     /// Records of the journal.
     pub records: u64,
-    /// Accepted events in them.
+    /// Events in them.
     pub events: u64,
     /// When the last of them was accepted, in milliseconds of Unix time.
     pub last_event_at_ms: Option<u64>,
@@ -88,12 +90,20 @@ fn read_through(layout: Layout, header: &Header) -> Result<Restored, StoreError>
     let mut walk = Walk::new(Reader::new(layout), header.start, header.end)?;
     while let Some(frame) = walk.next()? {
         restored.records += 1;
-        if let Some(Entry::Accepted(events)) = Entry::decode(frame.header.kind, &frame.payload)? {
-            restored.events += events.len() as u64;
-            if let Some(last) = events.last() {
-                restored.last_event_at_ms = Some(last.meta.accepted_at_ms);
+        let entry = Entry::decode(frame.header.kind, &frame.payload)?;
+        let events: Vec<&Event> = match &entry {
+            Some(Entry::Accepted(events)) => events.iter().collect(),
+            Some(Entry::Carried(events)) => {
+                // Those whose own record is in the journal too are not counted twice.
+                let elsewhere = |it: &&CarriedEvent| it.place.position < header.start;
+                let carried = events.iter().filter(elsewhere);
+                carried.map(|it| &it.event).collect()
             }
-        }
+            _ => Vec::new(),
+        };
+        restored.events += events.len() as u64;
+        let last = events.iter().map(|event| event.meta.accepted_at_ms).max();
+        restored.last_event_at_ms = restored.last_event_at_ms.max(last);
     }
     Ok(restored)
 }

@@ -17,6 +17,7 @@ use crate::store::entry::Entry;
 use crate::store::fixtures::{
     Random, apply_all, attempt, commit, copy_dir, event, event_id, options, scratch,
 };
+use crate::store::ledger::Open;
 use crate::store::{self, Store};
 
 const NOW_MS: u64 = 5_000;
@@ -109,6 +110,11 @@ fn bodies(store: &Store) -> Vec<Bytes> {
     bodies
 }
 
+fn open_of(store: &Store) -> Vec<Open> {
+    let among = [SubscriptionId::from_bits(SUBSCRIPTION)];
+    store.ledger.open_before(&among, None, None, 1_000).unwrap()
+}
+
 #[test]
 fn a_backup_holds_what_was_there_when_it_began_and_nothing_of_what_came_later() {
     let (mut store, dir) = subscribed();
@@ -121,7 +127,7 @@ fn a_backup_holds_what_was_there_when_it_began_and_nothing_of_what_came_later() 
         }
     }
     apply_all(&mut store);
-    let open = store.ledger.open_before(None, 1_000).unwrap();
+    let open = open_of(&store);
     let (expected, end) = (bodies(&store), store.log.end());
     assert_eq!((expected.len(), open.len()), (60, 40));
 
@@ -146,7 +152,7 @@ fn a_backup_holds_what_was_there_when_it_began_and_nothing_of_what_came_later() 
     assert_eq!(store.log.journal().layout().store_id, id);
     assert_eq!(store.log.end(), end);
     assert_eq!(bodies(&store), expected);
-    assert_eq!(store.ledger.open_before(None, 1_000).unwrap(), open);
+    assert_eq!(open_of(&store), open);
     accept(&store, 1_000, 10);
     assert_eq!(bodies(&store).len(), 61);
 }
