@@ -37,6 +37,7 @@ use crate::http::{Limits, Relay};
 use crate::outbound::{Client, ClientError, Guard};
 use crate::store::archive::ArchiveError;
 use crate::store::error::StoreError;
+use crate::store::portable::PortableError;
 use crate::store::{self, Machine, Store};
 
 /// The local operator's door, in the data directory.
@@ -67,6 +68,17 @@ pub enum AppError {
     /// A backup cannot be made or used.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// An export cannot be made or used.
+    #[error(transparent)]
+    Portable(#[from] PortableError),
+    /// Only a store that nobody changes can be exported.
+    #[error(
+        "a relay runs on {dir}; stop it first, or make a backup, restore it elsewhere and export that"
+    )]
+    RelayRuns {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// The client for deliveries cannot be made.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -252,13 +264,19 @@ fn start_actors(
 }
 
 async fn open_store(config: &Config) -> Result<Store, AppError> {
+    let options = store_options(config);
+    let opened = tokio::task::spawn_blocking(move || store::open(&options)).await;
+    Ok(opened.map_err(|error| AppError::Fatal(format!("the recovery panicked: {error}")))??)
+}
+
+fn store_options(config: &Config) -> store::Options {
     let first_wait = config
         .delivery
         .retry_schedule
         .first()
         .copied()
         .unwrap_or_default();
-    let options = store::Options {
+    store::Options {
         dir: config.data_dir.clone(),
         cache_bytes: config.store.cache_bytes,
         min_free_bytes: config.store.min_free_bytes,
@@ -266,9 +284,7 @@ async fn open_store(config: &Config) -> Result<Store, AppError> {
         first_wait_ms: millis(first_wait),
         now_ms: now_ms(),
         machine: Machine::real(),
-    };
-    let opened = tokio::task::spawn_blocking(move || store::open(&options)).await;
-    Ok(opened.map_err(|error| AppError::Fatal(format!("the recovery panicked: {error}")))??)
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

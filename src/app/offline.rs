@@ -1,14 +1,18 @@
-//! What is done with a store without running a relay on it: backing it up, restoring it.
+//! What is done with a store without running a relay on it: backing it up, restoring it, exporting and
+//! importing it.
 //!
 //! Everything here blocks; the command line gives it a thread.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::Path;
 
-use super::AppError;
+use super::{AppError, store_options};
 use crate::actors::now_ms;
-use crate::store::SEGMENT_BYTES;
+use crate::config::Config;
 use crate::store::archive::{self, ArchiveError, Backup, Restored, Target, read};
+use crate::store::error::StoreError;
+use crate::store::portable::{self, Exported, Imported, PortableError, Which};
+use crate::store::{self, SEGMENT_BYTES};
 
 /// A backup that was made.
 #[derive(Debug, Clone, Copy)]
@@ -54,4 +58,28 @@ pub fn target(data_dir: &Path) -> Result<Target, AppError> {
 /// Makes a store of an archive.
 pub fn restore(from: impl Read, target: &Target) -> Result<Restored, AppError> {
     Ok(archive::restore(from, target)?)
+}
+
+/// Writes a store that no relay runs on as lines. The store is recovered first, as a start would.
+pub fn export(config: &Config, all: bool, to: &mut impl Write) -> Result<Exported, AppError> {
+    let dir = &config.data_dir;
+    if !dir.join("journal").is_dir() {
+        return Err(ArchiveError::NoStore { path: dir.clone() }.into());
+    }
+    let store = store::open(&store_options(config)).map_err(|error| match error {
+        StoreError::Locked { .. } => AppError::RelayRuns { dir: dir.clone() },
+        error => error.into(),
+    })?;
+    let which = if all { Which::All } else { Which::Open };
+    Ok(portable::export(&store, which, now_ms(), to)?)
+}
+
+/// What a failed write of an export is called.
+pub fn not_written(error: std::io::Error) -> AppError {
+    PortableError::Write(error).into()
+}
+
+/// Makes a store of lines.
+pub fn import(from: impl BufRead, target: &Target) -> Result<Imported, AppError> {
+    Ok(portable::import(from, target, SEGMENT_BYTES, now_ms())?)
 }

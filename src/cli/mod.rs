@@ -7,6 +7,7 @@ pub mod backup;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod export;
 pub mod keys;
 pub mod output;
 pub mod restore;
@@ -48,6 +49,10 @@ enum Command {
     Backup(backup::Backup),
     /// Make a new store from a backup
     Restore(restore::Restore),
+    /// Write a stopped store as lines of JSON
+    Export(export::Export),
+    /// Make a new store from an export
+    Import(export::Import),
 }
 
 /// Where the store and its settings are, on the command line.
@@ -158,6 +163,8 @@ pub fn run() -> ExitCode {
         Command::Keys(keys) => keys.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        Command::Export(export) => export.run(),
+        Command::Import(import) => import.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

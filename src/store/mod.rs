@@ -2,7 +2,7 @@
 //!
 //! This folder alone knows the journal's format and sled. What the floors above need is: append
 //! ([`committer`]), read from a position ([`log`]), settle, schedule, look up, expire ([`ledger`]),
-//! back up and restore ([`archive`]).
+//! back up and restore ([`archive`]), export and import ([`portable`]).
 //! Metadata and sled's values are bincode; event bodies stay the bytes they were.
 //!
 //! Nothing that was acknowledged depends on sled: where its state is missing, damaged or another
@@ -23,6 +23,7 @@ pub mod journal;
 pub mod ledger;
 pub mod log;
 pub mod opening;
+pub mod portable;
 pub mod reserve;
 pub mod retention;
 pub mod state;

@@ -22,6 +22,7 @@ mod full_disk;
 mod idempotency;
 mod journey;
 mod lists;
+mod moving;
 mod overload;
 mod retries;
 mod stop;

@@ -9,7 +9,7 @@ use crate::domain::event::Place;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::store::error::StoreError;
 use crate::store::state::overlay::Direction;
-use crate::store::state::rows::{self, Slot};
+use crate::store::state::rows::{self, KeyedRequest, Slot};
 
 /// A delivery that is not settled for good, and whose it is.
 pub type Open = (SubscriptionId, Entry);
@@ -102,6 +102,32 @@ impl Ledger {
     ) -> Result<Vec<Open>, StoreError> {
         let overlay = &self.overlay;
         self.backlog.newest(overlay, among, status, before, limit)
+    }
+
+    /// The first events accepted after a place that are open for anybody, at most `limit` of them, by
+    /// the places that they were accepted at.
+    pub fn open_after(&self, after: Option<Place>, limit: usize) -> Result<Located, StoreError> {
+        self.backlog.after(&self.overlay, after, limit)
+    }
+
+    /// The first idempotency keys after a scope, at most `limit` of them.
+    pub fn keys_after(
+        &self,
+        after: Option<[u8; 16]>,
+        limit: usize,
+    ) -> Result<Vec<([u8; 16], KeyedRequest)>, StoreError> {
+        let mut range = rows::all(b'y');
+        if let Some(after) = after {
+            range.start = rows::keyed(&after);
+            range.start.push(0);
+        }
+        let rows = self.overlay.scan(&range, Direction::Forward, limit)?;
+        let rows = rows.iter().filter_map(|(key, value)| {
+            let scope = key.get(1..)?.try_into().ok()?;
+            Some((scope, value))
+        });
+        rows.map(|(scope, value)| Ok((scope, rows::decode("an idempotency key", value)?)))
+            .collect()
     }
 
     /// The first events that stand before a position and are open for anybody, at most `limit` of them.

@@ -229,6 +229,41 @@ impl Backlog {
         Ok(found.into_values().rev().collect())
     }
 
+    /// The first events after a place that are open for anybody, at most `limit` of them, by the places
+    /// that they were accepted at, each with all its deliveries.
+    pub fn after(
+        &self,
+        overlay: &Overlay,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Located, StoreError> {
+        let mut found = Located::new();
+        let start = after.map_or(Slot::FIRST, |place| Slot {
+            place,
+            generation: u16::MAX,
+        });
+        for &subscription in self.lanes.keys() {
+            'lane: for (first, page) in self.from(subscription, start) {
+                for entry in page.look(overlay, (subscription, first))?.iter() {
+                    let place = entry.slot.place;
+                    if after.is_some_and(|after| place <= after) {
+                        continue;
+                    }
+                    let last = found.last_key_value().map(|(last, _)| *last);
+                    if found.len() >= limit && last.is_some_and(|last| place > last) {
+                        break 'lane;
+                    }
+                    let event = found.entry(place).or_default();
+                    event.push((subscription, *entry));
+                    if found.len() > limit {
+                        found.pop_last();
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The first events that stand before a position and are open for anybody, at most `limit` of them,
     /// each with all its deliveries that stand there.
     pub fn located_before(

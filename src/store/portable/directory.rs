@@ -1,0 +1,240 @@
+//! The directory's records as lines.
+
+use serde::{Deserialize, Serialize};
+
+use super::text::{Hex, Time};
+use crate::domain::api_key::{Environment, KeyHash};
+use crate::domain::directory::{
+    Account, Change, Integration, KeyRecord, Subscription, SubscriptionStatus,
+};
+use crate::domain::event_type::TypePattern;
+use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
+use crate::domain::permission::Permissions;
+use crate::domain::rate::Quota;
+use crate::domain::retry::Schedule;
+use crate::domain::signature::SigningSecret;
+
+/// An account.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountLine {
+    pub id: AccountId,
+    name: String,
+    created_at: Time,
+}
+
+/// An integration.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntegrationLine {
+    pub id: IntegrationId,
+    pub account_id: AccountId,
+    name: String,
+    integration_key: String,
+    created_at: Time,
+}
+
+/// What is kept of an API key.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyLine {
+    pub id: KeyId,
+    pub account_id: AccountId,
+    name: String,
+    sha256: Hex<32>,
+    permissions: Vec<String>,
+    pub integration_id: Option<IntegrationId>,
+    environment: Environment,
+    rate_limit: Option<Quota>,
+    created_at: Time,
+    expires_at: Option<Time>,
+    last_used_at: Option<Time>,
+}
+
+/// A subscription and its secret.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionLine {
+    pub id: SubscriptionId,
+    pub account_id: AccountId,
+    pub integration_id: Option<IntegrationId>,
+    url: String,
+    events: Vec<TypePattern>,
+    description: Option<String>,
+    secret: String,
+    max_in_flight: Option<u16>,
+    retry_schedule_ms: Option<Vec<u64>>,
+    /// Why it is paused, if it is.
+    paused: Option<String>,
+    created_at: Time,
+}
+
+impl AccountLine {
+    /// An account as a line.
+    pub fn of(account: &Account) -> Self {
+        let Account {
+            id,
+            name,
+            created_at_ms,
+        } = account;
+        Self {
+            id: *id,
+            name: name.clone(),
+            created_at: Time(*created_at_ms),
+        }
+    }
+
+    /// What makes it.
+    pub fn change(self) -> Change {
+        let account = Account {
+            id: self.id,
+            name: self.name,
+            created_at_ms: self.created_at.0,
+        };
+        Change::PutAccount(account.into())
+    }
+}
+
+impl IntegrationLine {
+    /// An integration as a line.
+    pub fn of(integration: &Integration) -> Self {
+        let Integration {
+            id,
+            account,
+            name,
+            ingest_key,
+            created_at_ms,
+        } = integration;
+        Self {
+            id: *id,
+            account_id: *account,
+            name: name.clone(),
+            integration_key: ingest_key.clone(),
+            created_at: Time(*created_at_ms),
+        }
+    }
+
+    /// What makes it.
+    pub fn change(self) -> Change {
+        let integration = Integration {
+            id: self.id,
+            account: self.account_id,
+            name: self.name,
+            ingest_key: self.integration_key,
+            created_at_ms: self.created_at.0,
+        };
+        Change::PutIntegration(integration.into())
+    }
+}
+
+impl ApiKeyLine {
+    /// A key as a line.
+    pub fn of(key: &KeyRecord) -> Self {
+        let KeyRecord {
+            id,
+            account,
+            name,
+            hash,
+            permissions,
+            integration,
+            environment,
+            quota,
+            created_at_ms,
+            expires_at_ms,
+            last_used_at_ms,
+        } = key;
+        let permissions = permissions.names().into_iter().map(str::to_owned);
+        Self {
+            id: *id,
+            account_id: *account,
+            name: name.clone(),
+            sha256: Hex(*hash.as_bytes()),
+            permissions: permissions.collect(),
+            integration_id: *integration,
+            environment: *environment,
+            rate_limit: *quota,
+            created_at: Time(*created_at_ms),
+            expires_at: expires_at_ms.map(Time),
+            last_used_at: last_used_at_ms.map(Time),
+        }
+    }
+
+    /// What makes it; an error names the member.
+    pub fn change(self) -> Result<Change, String> {
+        let permissions = Permissions::parse(&self.permissions)
+            .map_err(|error| format!("permissions: {error}"))?;
+        let key = KeyRecord {
+            id: self.id,
+            account: self.account_id,
+            name: self.name,
+            hash: KeyHash::from_bytes(self.sha256.0),
+            permissions,
+            integration: self.integration_id,
+            environment: self.environment,
+            quota: self.rate_limit,
+            created_at_ms: self.created_at.0,
+            expires_at_ms: self.expires_at.map(|time| time.0),
+            last_used_at_ms: self.last_used_at.map(|time| time.0),
+        };
+        Ok(Change::PutKey(key.into()))
+    }
+}
+
+impl SubscriptionLine {
+    /// A subscription as a line.
+    pub fn of(subscription: &Subscription) -> Self {
+        let Subscription {
+            id,
+            account,
+            integration,
+            url,
+            events,
+            description,
+            secret,
+            max_in_flight,
+            retry_schedule,
+            status,
+            created_at_ms,
+        } = subscription;
+        let schedule = retry_schedule.as_ref();
+        Self {
+            id: *id,
+            account_id: *account,
+            integration_id: *integration,
+            url: url.clone(),
+            events: events.clone(),
+            description: description.clone(),
+            secret: secret.reveal(),
+            max_in_flight: *max_in_flight,
+            retry_schedule_ms: schedule.map(|schedule| schedule.waits_ms().to_vec()),
+            paused: match status {
+                SubscriptionStatus::Active => None,
+                SubscriptionStatus::Paused { reason } => Some(reason.clone()),
+            },
+            created_at: Time(*created_at_ms),
+        }
+    }
+
+    /// What makes it; an error names the member.
+    pub fn change(self) -> Result<Change, String> {
+        let schedule = self.retry_schedule_ms.map(Schedule::new).transpose();
+        let subscription = Subscription {
+            id: self.id,
+            account: self.account_id,
+            integration: self.integration_id,
+            url: self.url,
+            events: self.events,
+            description: self.description,
+            secret: SigningSecret::parse(&self.secret)
+                .map_err(|error| format!("secret {error}"))?,
+            max_in_flight: self.max_in_flight,
+            retry_schedule: schedule.map_err(|error| format!("retry_schedule_ms {error}"))?,
+            status: match self.paused {
+                None => SubscriptionStatus::Active,
+                Some(reason) => SubscriptionStatus::Paused { reason },
+            },
+            created_at_ms: self.created_at.0,
+        };
+        Ok(Change::PutSubscription(subscription.into()))
+    }
+}
