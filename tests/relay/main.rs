@@ -27,3 +27,4 @@ mod overload;
 mod retries;
 mod stop;
 mod tidy;
+mod versions;

@@ -10,8 +10,8 @@ use std::time::Instant;
 use http::HeaderMap;
 use standardwebhooks::Webhook;
 
-use super::PATIENCE;
 use super::http::{read_body, read_head};
+use super::{PATIENCE, eventually};
 
 /// A request that arrived.
 #[derive(Debug, Clone)]
@@ -109,6 +109,14 @@ impl Receiver {
         Self::answering(|_| Reply::status(200))
     }
 
+    /// The same at an address of its own, as soon as nobody else listens there.
+    pub fn at(address: SocketAddr) -> Self {
+        let listener = eventually(&format!("{address} to be free"), || {
+            TcpListener::bind(address).ok()
+        });
+        Self::on(listener, |_| Reply::status(200), true)
+    }
+
     /// Answers as the script says.
     pub fn answering(script: impl Fn(&Delivery) -> Reply + Send + Sync + 'static) -> Self {
         Self::new(script, true)
@@ -121,6 +129,14 @@ impl Receiver {
 
     fn new(script: impl Fn(&Delivery) -> Reply + Send + Sync + 'static, remembers: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(listener, script, remembers)
+    }
+
+    fn on(
+        listener: TcpListener,
+        script: impl Fn(&Delivery) -> Reply + Send + Sync + 'static,
+        remembers: bool,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script: Mutex::new(Arc::new(Box::new(script))),
@@ -139,6 +155,11 @@ impl Receiver {
             }
         });
         Self { address, shared }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Where it listens.
