@@ -52,9 +52,8 @@ fn after_a_crash_all_that_was_open_is_open_and_nothing_else() {
 /// With segments removed in between, by a store that goes on or by the journal alone.
 fn survives_retention(harm: impl Fn(&Path, &mut Random)) {
     let mut removed = 0;
-    for seed in seeds().step_by(3) {
-        let _seed = Seed(seed);
-        let mut history = History::new(seed);
+    for seed in fixtures::seeds(10, 200) {
+        let mut history = History::new(seed.0);
         for _ in 0..4 {
             history.run(25).unwrap();
             let before = history.store().log.start();
@@ -70,7 +69,8 @@ fn survives_retention(harm: impl Fn(&Path, &mut Random)) {
             history.check();
         }
     }
-    assert!(removed > 10, "segments went {removed} times only");
+    let alone = fixtures::only_seed().is_some();
+    assert!(removed > 10 || alone, "segments went {removed} times only");
 }
 
 #[test]
