@@ -28,25 +28,31 @@ use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use self::core::{Core, Next};
+use super::Unavailable;
 use super::attempt::{Target, attempt, cancelled, not_attempted};
 use super::directory::DirectoryHandle;
-use super::dispatch::DispatchHandle;
+use super::dispatch::{DispatchError, DispatchHandle};
 use super::outcomes::Outcomes;
 use super::queue::QueueHandle;
 use super::reads::Reads;
 use crate::domain::delivery::{Attempt, Verdict};
 use crate::domain::directory::{Change, Subscription, SubscriptionStatus};
+use crate::domain::event::Place;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retry::Schedule;
 use crate::outbound::Client;
 use crate::store::ledger::Todo;
 use crate::store::log::Log;
+use crate::store::state::rows::Slot;
 
 /// Deliveries that one lane may have been offered and not settled. Large enough that a lane never
 /// runs dry while outcomes are being journalled, small enough that ten thousand lanes fit in memory.
 pub const WINDOW: usize = 1024;
 /// The most attempts a subscription may have in flight.
 pub const MAX_IN_FLIGHT: u16 = 1000;
+/// How often the dispatcher is asked again where an event is, and after which wait.
+const MAX_ASKS: u32 = 100;
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// News that may wait beside offers and ended attempts.
 const MAX_NEWS: usize = 64;
 
@@ -305,7 +311,7 @@ async fn make(
 ) -> (Attempt, Verdict) {
     let event = match shared.reads.event(&shared.log, todo.at).await {
         // Retention may have moved it since the delivery was offered.
-        None => match dispatch.place_of(target.subscription.id, todo.slot).await {
+        None => match place_of(dispatch, target.subscription.id, todo.slot).await {
             Ok(None) => return cancelled(target, todo),
             Ok(Some(at)) => shared.reads.event(&shared.log, at).await,
             Err(_) => None,
@@ -334,6 +340,25 @@ async fn make(
             .await
         }
         None => not_attempted(target, todo, "event_unreadable", schedule),
+    }
+}
+
+/// Where an open delivery's event stands now. A dispatcher that is busy is asked again, within bounds:
+/// it would be a pity to spend an attempt on that.
+async fn place_of(
+    dispatch: &DispatchHandle,
+    subscription: SubscriptionId,
+    slot: Slot,
+) -> Result<Option<Place>, DispatchError> {
+    let mut tries = MAX_ASKS;
+    loop {
+        match dispatch.place_of(subscription, slot).await {
+            Err(DispatchError::Unavailable(Unavailable::Busy)) if tries > 0 => {
+                tries -= 1;
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+            }
+            answer => return answer,
+        }
     }
 }
 

@@ -12,6 +12,12 @@ use crate::store::error::StoreError;
 use crate::store::ledger::{Effect, Ledger, Todo};
 use crate::store::state::rows::Slot;
 
+/// Deliveries that all lanes together may have been offered before their windows shrink: 14 MiB of
+/// them.
+pub const MAX_OFFERED: usize = 256 << 10;
+/// What each lane may have been offered even then.
+pub const MIN_WINDOW: usize = 64;
+
 /// How offers get to lanes.
 pub trait Outlet {
     /// Offers deliveries to a lane, which comes to be with its first offer. What comes back is to be
@@ -40,12 +46,6 @@ struct Lane {
     outgoing: Vec<Todo>,
 }
 
-impl Lane {
-    fn room(&self, window: usize) -> usize {
-        window.saturating_sub(self.offered)
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Lanes<O> {
@@ -57,6 +57,8 @@ pub struct Lanes<O> {
     hungry: Vec<SubscriptionId>,
     outlet: O,
     window: usize,
+    /// Deliveries that all of them were offered and that are not settled.
+    offered: usize,
 }
 
 impl<O: Outlet> Lanes<O> {
@@ -69,6 +71,16 @@ impl<O: Outlet> Lanes<O> {
             hungry: Vec::new(),
             outlet,
             window,
+            offered: 0,
+        }
+    }
+
+    /// What a lane may be offered in all.
+    fn window(&self) -> usize {
+        if self.offered < MAX_OFFERED {
+            self.window
+        } else {
+            self.window.min(MIN_WINDOW)
         }
     }
 
@@ -98,10 +110,11 @@ impl<O: Outlet> Lanes<O> {
                 event,
                 due_ms,
             } => {
+                let window = self.window();
                 let lane = self.by_id.entry(subscription).or_default();
                 if let Some(due_ms) = due_ms {
                     self.set_alarm(subscription, due_ms);
-                } else if lane.behind || lane.room(self.window) == 0 {
+                } else if lane.behind || lane.offered >= window {
                     lane.behind = true;
                 } else {
                     lane.cursor = Some(slot);
@@ -122,7 +135,9 @@ impl<O: Outlet> Lanes<O> {
                 due_ms,
             } => {
                 if let Some(lane) = self.by_id.get_mut(&subscription) {
-                    lane.offered = lane.offered.saturating_sub(1);
+                    let settled = lane.offered.min(1);
+                    lane.offered -= settled;
+                    self.offered -= settled;
                     lane.retries.remove(&slot);
                     if lane.behind || lane.starved {
                         self.hungry.push(subscription);
@@ -140,6 +155,7 @@ impl<O: Outlet> Lanes<O> {
         let Some(lane) = self.by_id.remove(&subscription) else {
             return;
         };
+        self.offered -= lane.offered;
         self.outlet.stop(subscription);
         if let Some(alarm_ms) = lane.alarm_ms {
             self.alarms.remove(&(alarm_ms, subscription));
@@ -168,10 +184,11 @@ impl<O: Outlet> Lanes<O> {
         ledger: &Ledger,
         now_ms: u64,
     ) -> Result<(), StoreError> {
+        let window = self.window();
         let Some(lane) = self.by_id.get_mut(&subscription) else {
             return Ok(());
         };
-        let room = lane.room(self.window);
+        let room = window.saturating_sub(lane.offered);
         let mut todos = ledger.due(subscription, now_ms, lane.retries.len() + room + 1)?;
         todos.retain(|todo| !lane.retries.contains(&todo.slot));
         let starved = todos.len() > room;
@@ -203,6 +220,7 @@ impl<O: Outlet> Lanes<O> {
             self.unsent.push(subscription);
         }
         lane.offered += 1;
+        self.offered += 1;
         lane.outgoing.push(todo);
     }
 

@@ -90,20 +90,22 @@ impl Core {
 
     /// Takes a request in, or answers it at once. Says whether it was taken in.
     pub fn accept(&mut self, request: Accept, now_ms: u64) -> bool {
-        if self.refusing {
-            let _ = request.reply.send(Err(QueueError::NoSpace));
-            return false;
-        }
-        let answer = match request.incoming.idempotency {
-            Some((scope, body)) => self.claim(scope, body, now_ms),
-            None => None,
-        };
+        let key = request.incoming.idempotency;
+        let answer = key.and_then(|(scope, body)| self.claim(scope, body, now_ms));
         if self.stage == Stage::Failed {
             let _ = request.reply.send(Err(QueueError::Unavailable));
             return false;
         }
         if let Some(answer) = answer {
             let _ = request.reply.send(answer);
+            return false;
+        }
+        // What was answered before needs no room.
+        if self.refusing {
+            if let Some((scope, _)) = key {
+                self.keys.release(&scope);
+            }
+            let _ = request.reply.send(Err(QueueError::NoSpace));
             return false;
         }
         self.take(request, now_ms);
