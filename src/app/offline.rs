@@ -39,7 +39,7 @@ pub fn receive(from: impl Read, to: &mut impl Write) -> Result<Made, AppError> {
 pub fn back_up(data_dir: &Path, to: &mut impl Write) -> Result<Made, AppError> {
     let made_at_ms = now_ms();
     let mut backup = Backup::of_stopped(data_dir, SEGMENT_BYTES, made_at_ms)?;
-    while let Some(block) = backup.next()? {
+    while let Some(block) = backup.next_block()? {
         to.write_all(&block).map_err(ArchiveError::Write)?;
     }
     let totals = backup.totals();

@@ -58,7 +58,7 @@ pub async fn make(relay: Data<Relay>) -> Answer {
 async fn send(backup: Backup, blocks: mpsc::Sender<Bytes>, _turn: OwnedSemaphorePermit) {
     let mut backup = Some(backup);
     while let Some(mut current) = backup.take() {
-        let read = web::block(move || current.next().map(|block| (block, current)));
+        let read = web::block(move || current.next_block().map(|block| (block, current)));
         let block = match read.await {
             Ok(Ok((Some(block), current))) => {
                 backup = Some(current);

@@ -230,7 +230,7 @@ fn a_backup_goes_through_a_pipe_and_replaces_nothing_unasked() {
     let uuid = relay.send(&shop, &samples::event("a", 1));
     let mut copy = Relay::stopped(&[]);
     copy.key.clone_from(&relay.key);
-    let mut made = relay
+    let mut giver = relay
         .command(&["backup", "-"])
         .stdout(Stdio::piped())
         .spawn()
@@ -238,11 +238,11 @@ fn a_backup_goes_through_a_pipe_and_replaces_nothing_unasked() {
     let dir = copy.data_dir();
     let taken = copy
         .command(&["restore", "-", "--data-dir", dir.to_str().unwrap()])
-        .stdin(made.stdout.take().unwrap())
+        .stdin(giver.stdout.take().unwrap())
         .output();
     let said = done(&taken.unwrap());
     assert!(said.contains("restored 1 events"), "{said}");
-    assert!(made.wait().unwrap().success());
+    assert!(giver.wait().unwrap().success());
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&dir), mode(&dir.join("journal"))), (0o700, 0o700));
     assert_eq!(mode(&copy.journal()), 0o600);

@@ -83,13 +83,13 @@ impl<R: Read> ArchiveReader<R> {
         self.offset
     }
 
-    /// What was read, all of it checked once [`Self::next`] gave `None`.
+    /// What was read, all of it checked once [`Self::next_chunk`] gave `None`.
     pub fn totals(&self) -> Totals {
         self.totals
     }
 
     /// The next part of the journal. `None` once the archive is known to be whole.
-    pub fn next(&mut self) -> Result<Option<Chunk>, ArchiveError> {
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk>, ArchiveError> {
         if self.done {
             return Ok(None);
         }
@@ -193,7 +193,7 @@ pub fn copy(from: impl Read, to: &mut impl Write) -> Result<(Header, Totals), Ar
     };
     let read = || {
         let mut archive = ArchiveReader::open(tee)?;
-        while archive.next()?.is_some() {}
+        while archive.next_chunk()?.is_some() {}
         Ok((*archive.header(), archive.totals()))
     };
     let copied = read();

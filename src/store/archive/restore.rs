@@ -58,7 +58,7 @@ fn write_segments(
     layout: &Layout,
 ) -> Result<(), ArchiveError> {
     let mut open: Option<(u64, Arc<dyn DiskFile>)> = None;
-    while let Some(chunk) = archive.next()? {
+    while let Some(chunk) = archive.next_chunk()? {
         let number = layout.segment_of(chunk.position);
         let file = match open.take() {
             Some((open, file)) if open == number => file,
@@ -88,7 +88,7 @@ fn read_through(layout: Layout, header: &Header) -> Result<Restored, StoreError>
         ..Restored::default()
     };
     let mut walk = Walk::new(Reader::new(layout), header.start, header.end)?;
-    while let Some(frame) = walk.next()? {
+    while let Some(frame) = walk.next_record()? {
         restored.records += 1;
         let entry = Entry::decode(frame.header.kind, &frame.payload)?;
         let events: Vec<&Event> = match &entry {

@@ -71,7 +71,7 @@ fn begin(store: &Store) -> Backup {
 
 fn drain(mut backup: Backup) -> Vec<u8> {
     let mut archive = Vec::new();
-    while let Some(block) = backup.next().unwrap() {
+    while let Some(block) = backup.next_block().unwrap() {
         archive.extend_from_slice(&block);
     }
     archive
@@ -134,7 +134,7 @@ fn a_backup_holds_what_was_there_when_it_began_and_nothing_of_what_came_later() 
     let mut backup = begin(&store);
     let mut archive = Vec::new();
     let mut later = 60..;
-    while let Some(block) = backup.next().unwrap() {
+    while let Some(block) = backup.next_block().unwrap() {
         archive.extend_from_slice(&block);
         for n in later.by_ref().take(20) {
             accept(&store, n, 1_500);
@@ -223,6 +223,11 @@ fn what_is_no_backup_of_ours_or_a_newer_one_is_named() {
         newer.contains("newer release (format 2, this one reads up to 1)"),
         "{newer}"
     );
+    let other = with(|header| header[32] ^= 1);
+    assert!(
+        other.contains("the whole is not what the trailer says"),
+        "{other}"
+    );
     assert!(with(|header| header[64] = 1).contains("sealed with a key"));
     let harm: [fn(&mut [u8; HEADER_BYTES]); 4] = [
         |header| header[63] = 1,
@@ -256,9 +261,7 @@ fn forged(header: &Header, chunks: &[(u64, &[u8])], records: u64) -> Vec<u8> {
 #[test]
 fn a_journal_that_is_not_whole_is_refused_though_the_archive_is() {
     let (store, dir) = subscribed();
-    for n in 0..3 {
-        accept(&store, n, 40);
-    }
+    let places = [0, 1, 2].map(|n| accept(&store, n, 40));
     let layout = store.log.journal().layout();
     let header = Header {
         store_id: layout.store_id,
@@ -281,6 +284,17 @@ fn a_journal_that_is_not_whole_is_refused_though_the_archive_is() {
     );
     let said = refusal(&forged(&header, &[(0, &segment[..length - 8])], 4));
     assert!(said.contains("00000000000000000000.seg"), "{said}");
+    // Two records of the same length have changed places.
+    let [_, second, third] = places.map(|place| usize::try_from(place.position).unwrap());
+    assert_eq!(third - second, length - third);
+    let swapped = [
+        &segment[..second],
+        &segment[third..],
+        &segment[second..third],
+    ]
+    .concat();
+    let said = refusal(&forged(&header, &[(0, &swapped)], 4));
+    assert!(said.contains("does not follow the one before"), "{said}");
     let other = Header {
         store_id: [9; 16],
         ..header
@@ -311,7 +325,7 @@ fn a_damaged_journal_is_not_carried_into_a_backup() {
     let mut backup = begin(&store);
     let mut archive = Vec::new();
     let error = loop {
-        match backup.next() {
+        match backup.next_block() {
             Ok(Some(block)) => archive.extend_from_slice(&block),
             Ok(None) => panic!("the damage was not noticed"),
             Err(error) => break error,

@@ -119,7 +119,7 @@ impl Backup {
 
     /// The next block of the archive; `None` at its end. After an error the archive ends with
     /// [`Self::unfinished`].
-    pub fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+    pub fn next_block(&mut self) -> Result<Option<Bytes>, StoreError> {
         let block = match self.stage {
             Stage::Done => return Ok(None),
             Stage::Header => {
@@ -162,7 +162,7 @@ impl Backup {
                 self.gather(&frame);
                 continue;
             }
-            let Some(frame) = self.walk.next()? else {
+            let Some(frame) = self.walk.next_record()? else {
                 break;
             };
             let layout = self.walk.reader().layout();

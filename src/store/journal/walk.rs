@@ -39,7 +39,7 @@ impl Walk {
     }
 
     /// The next record; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Frame>, StoreError> {
+    pub fn next_record(&mut self) -> Result<Option<Frame>, StoreError> {
         let Some(frame) = self.reader.read_from(self.position, self.end)? else {
             return Ok(None);
         };

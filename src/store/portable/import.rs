@@ -28,6 +28,9 @@ const MAX_WRITE_BYTES: usize = 1 << 20;
 const EVENT_BYTES: usize = 256;
 const DELIVERY_BYTES: usize = 32;
 
+/// How far the clock that gave a uuid may be ahead of ours: a day.
+const MAX_AHEAD_MS: u64 = 24 * 3600 * 1000;
+
 /// What was imported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Imported {
@@ -216,22 +219,22 @@ impl Import {
         match line {
             Line::Account(line) => {
                 is_new(self.directory.account(line.id).is_none())?;
-                self.put(line.change())
+                self.put(&line.change())
             }
             Line::Integration(line) => {
                 is_new(self.directory.integration(line.id).is_none())?;
                 self.refer(line.account_id, None)?;
-                self.put(line.change())
+                self.put(&line.change())
             }
             Line::ApiKey(line) => {
                 is_new(self.directory.key(line.id).is_none())?;
                 self.refer(line.account_id, line.integration_id)?;
-                self.put(line.change()?)
+                self.put(&line.change()?)
             }
             Line::Subscription(line) => {
                 is_new(self.directory.subscription(line.id).is_none())?;
                 self.refer(line.account_id, line.integration_id)?;
-                self.put(line.change()?)
+                self.put(&line.change()?)
             }
             Line::IdempotencyKey(line) => self.key(line),
             Line::Event(line) => self.event(line),
@@ -239,9 +242,9 @@ impl Import {
         }
     }
 
-    fn put(&mut self, change: Change) -> Result<(), Refused> {
+    fn put(&mut self, change: &Change) -> Result<(), Refused> {
         self.enter(Part::Directory)?;
-        self.directory.apply(&change);
+        self.directory.apply(change);
         self.done.directory += 1;
         Ok(())
     }
@@ -273,6 +276,10 @@ impl Import {
             return Err(format!("uuid {uuid} does not exceed the one before").into());
         }
         self.last = Some(uuid);
+        // Later ids grow from here: one from the far future would never be caught up with.
+        if uuid.0.as_u64_pair().0 >> 16 > self.now_ms.saturating_add(MAX_AHEAD_MS) {
+            return Err(format!("uuid {uuid} is no version 7 uuid of the past").into());
+        }
         self.refer(line.account_id, None)?;
         self.check_deliveries(&line)?;
         let place = place(self.done.events);

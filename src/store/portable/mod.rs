@@ -7,10 +7,10 @@
 //! {"format": "postrider-export", "version": 1, "made_at": "…", "events": "open"}
 //! {"account": {…}}  {"integration": {…}}  {"api_key": {…}}  {"subscription": {…}}
 //! {"idempotency_key": {…}}      those whose answer is still kept
-//! {"event": {…}}                oldest first, with the deliveries that are not settled
+//! {"event": {…}}                by uuid, with the deliveries that are not settled
 //! {"end": {"lines": …, "events": …}}      an export without this line was cut off
 //! ```
-//! They come in this order, and what a line refers to comes before it. Ids, uuids, secrets and the
+//! They come in this order, and what a line refers to comes before it. Uuids are version 7 and grow. Ids, uuids, secrets and the
 //! hashes of keys are the store's own, so that an import is the same to everyone outside: the same keys
 //! open it, the same signatures come from it. An API key itself is in no store and in no export; the
 //! secrets of subscriptions are in both.

@@ -304,6 +304,7 @@ fn what_is_wrong_is_named_by_its_line() {
             "\"uuids\":[],\"y\":[",
             "unknown field",
         ),
+        ("{\"event\"", "0000", "ffff", "no version 7 uuid"),
         ("{\"event\"", "sub_", "sub_zz", "expected an id"),
         (
             "{\"event\"",
