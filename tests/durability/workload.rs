@@ -29,8 +29,10 @@ use crate::world::{Said, World};
 
 /// The most subscriptions and keys at a time: a snapshot of them fits into a small segment.
 const MAX_RECORDS: usize = 8;
-/// The largest event; a few of them fill a segment.
-const MAX_BODY_BYTES: u64 = 6_000;
+/// The most that the body of a commit's first event may take, now and then, and that of the others: a
+/// commit fits into a segment, and a few fill it.
+const MAX_LARGE_BYTES: u64 = 6_000;
+const MAX_SMALL_BYTES: u64 = 600;
 
 /// How the stores here are opened: with small segments.
 pub fn options(dir: &Path) -> Options {
@@ -159,7 +161,7 @@ impl Inventor<'_> {
             at_ms: 1,
             changes,
             attempts: self.attempts(chance),
-            events: (0..events).map(|_| self.event(chance)).collect(),
+            events: (0..events).map(|n| self.event(n == 0, chance)).collect(),
             ..Commit::default()
         };
         if let Some(first) = commit.events.first_mut().filter(|_| chance.once_in(2)) {
@@ -173,12 +175,12 @@ impl Inventor<'_> {
         commit
     }
 
-    fn event(&mut self, chance: &mut Chance) -> Event {
+    fn event(&mut self, is_first: bool, chance: &mut Chance) -> Event {
         *self.next += 1;
-        let most = if chance.once_in(10) {
-            MAX_BODY_BYTES
+        let most = if is_first && chance.once_in(3) {
+            MAX_LARGE_BYTES
         } else {
-            600
+            MAX_SMALL_BYTES
         };
         let body: Vec<u8> = (0..chance.below(most))
             .map(|n| n.to_le_bytes()[0])
