@@ -96,6 +96,64 @@ pub fn run(load: &Load, connections: usize, time: Duration) -> Sent {
     })
 }
 
+/// One answer.
+pub struct Sample {
+    /// How long it took, in microseconds.
+    pub latency_us: u32,
+}
+
+/// Sends so many requests a second, spread over all connections, for so long. A request that is due
+/// while its connection still waits is sent late, and its wait counts.
+pub fn paced(load: &Load, connections: usize, per_second: u32, time: Duration) -> Vec<Sample> {
+    let interval = Duration::from_secs(1) * u32::try_from(connections).unwrap_or(1) / per_second;
+    runtime().block_on(async {
+        let started = Instant::now();
+        let local = tokio::task::LocalSet::new();
+        let all = local.run_until(async {
+            let senders: Vec<_> = (0..connections)
+                .map(|number| {
+                    let first = interval * u32::try_from(number).unwrap_or(0)
+                        / u32::try_from(connections).unwrap_or(1);
+                    let due = started + first;
+                    tokio::task::spawn_local(send_paced(
+                        load.clone(),
+                        due,
+                        interval,
+                        started + time,
+                    ))
+                })
+                .collect();
+            let mut all = Vec::new();
+            for sender in senders {
+                all.extend(sender.await.expect("a sender"));
+            }
+            all
+        });
+        all.await
+    })
+}
+
+async fn send_paced(
+    load: Load,
+    mut due: Instant,
+    interval: Duration,
+    until: Instant,
+) -> Vec<Sample> {
+    let mut stream = connect(&load).await;
+    let mut buffer = vec![0; 4096];
+    let mut samples = Vec::new();
+    while due < until {
+        tokio::time::sleep_until(due.into()).await;
+        // The timer is a millisecond coarse; only lateness beyond that is the relay's.
+        let began = Instant::now().min(due + Duration::from_millis(2));
+        exchange(&mut stream, &load, &mut buffer).await;
+        let latency_us = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
+        samples.push(Sample { latency_us });
+        due += interval;
+    }
+    samples
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -104,35 +162,42 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 async fn send(load: Load, until: Instant) -> Vec<u32> {
-    let mut stream = tokio::net::TcpStream::connect(load.address)
-        .await
-        .expect("a connection");
-    stream.set_nodelay(true).expect("no delay");
+    let mut stream = connect(&load).await;
     let mut latencies_us = Vec::new();
     let mut buffer = vec![0; 4096];
     while Instant::now() < until {
         let began = Instant::now();
-        stream
-            .write_all(&load.request)
-            .await
-            .expect("the request is taken");
-        let mut filled = 0;
-        loop {
-            let read = stream.read(&mut buffer[filled..]).await.expect("an answer");
-            assert!(read > 0, "the connection was closed");
-            filled += read;
-            if message_bytes(&buffer[..filled]).is_some_and(|whole| filled >= whole) {
-                break;
-            }
-        }
-        assert!(
-            buffer.starts_with(b"HTTP/1.1 2"),
-            "{}",
-            String::from_utf8_lossy(&buffer[..filled])
-        );
+        exchange(&mut stream, &load, &mut buffer).await;
         latencies_us.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
     }
     latencies_us
+}
+
+async fn connect(load: &Load) -> tokio::net::TcpStream {
+    let stream = tokio::net::TcpStream::connect(load.address).await;
+    let stream = stream.expect("a connection");
+    stream.set_nodelay(true).expect("no delay");
+    stream
+}
+
+/// Sends the request and waits for its answer, a 2xx.
+async fn exchange(stream: &mut tokio::net::TcpStream, load: &Load, buffer: &mut [u8]) {
+    let sent = stream.write_all(&load.request).await;
+    sent.expect("the request is taken");
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut buffer[filled..]).await.expect("an answer");
+        assert!(read > 0, "the connection was closed");
+        filled += read;
+        if message_bytes(&buffer[..filled]).is_some_and(|whole| filled >= whole) {
+            break;
+        }
+    }
+    assert!(
+        buffer.starts_with(b"HTTP/1.1 2"),
+        "{}",
+        String::from_utf8_lossy(&buffer[..filled])
+    );
 }
 
 /// The length of the message that begins here, once its head is whole.

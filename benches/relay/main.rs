@@ -1,7 +1,7 @@
 //! How fast the relay is, beside what the same machine can do at best, in one run.
 //!
 //! `cargo bench` prints three figures, each the median of several rounds that alternate, and what a
-//! backlog costs ([`backlog`]):
+//! backlog and a long life cost ([`backlog`], [`churn`]):
 //!
 //! - *accepted*: durable events a second at 64 connections and 1 KiB, as a ratio to a bare actix-web
 //!   handler that reads the same body and answers a uuid;
@@ -20,11 +20,12 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 mod backlog;
+mod churn;
 mod load;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,9 @@ fn main() {
     }
     if wanted("backlog") {
         backlog::run(&body);
+    }
+    if wanted("churn") {
+        churn::run(&body);
     }
 }
 
@@ -191,6 +195,11 @@ struct Relay {
 
 impl Relay {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With settings of its own, as environment variables.
+    fn start_with(settings: &[(&str, &str)]) -> Self {
         use secrecy::ExposeSecret;
         // On the disk that the build is on: a temporary directory may be in memory.
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
@@ -199,7 +208,7 @@ impl Relay {
             getrandom::fill,
         );
         let owner = owner.expect("random numbers").expose_secret().to_owned();
-        let process = serve(dir.path(), &owner);
+        let process = serve(dir.path(), &owner, settings);
         let made = load::post(
             process.address,
             "/v1/integrations",
@@ -219,7 +228,7 @@ impl Relay {
         let _ = self.process.child.kill();
         let _ = self.process.child.wait();
         let began = Instant::now();
-        self.process = serve(self.dir.path(), &self.owner);
+        self.process = serve(self.dir.path(), &self.owner, &[]);
         began.elapsed()
     }
 
@@ -245,6 +254,22 @@ impl Relay {
         text(&made, "id")
     }
 
+    /// The data directory.
+    fn store(&self) -> PathBuf {
+        self.dir.path().join("store")
+    }
+
+    /// What the process had written to the disk, as the kernel counts it.
+    fn written_bytes(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.process.child.id()));
+        let io = io.unwrap_or_default();
+        let line = io
+            .lines()
+            .find_map(|line| line.strip_prefix("write_bytes:"));
+        line.and_then(|bytes| bytes.trim().parse().ok())
+            .unwrap_or(0)
+    }
+
     fn resident_mb(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id()));
         let status = status.unwrap_or_default();
@@ -260,14 +285,15 @@ impl Relay {
     }
 }
 
-fn serve(dir: &Path, owner: &str) -> Process {
+fn serve(dir: &Path, owner: &str, settings: &[(&str, &str)]) -> Process {
     Process::start(
         Command::new(env!("CARGO_BIN_EXE_postrider"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir.join("store"))
             .env("POSTRIDER_BOOTSTRAP_KEY", owner)
             .env("POSTRIDER_OUTBOUND__ALLOW", "127.0.0.0/8")
-            .env("POSTRIDER_RATE_LIMIT__MANAGE", "off"),
+            .env("POSTRIDER_RATE_LIMIT__MANAGE", "off")
+            .envs(settings.iter().copied()),
     )
 }
 
