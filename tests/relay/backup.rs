@@ -119,9 +119,9 @@ fn a_backup_under_load_holds_everything_accepted_before_it_began() {
         let body = json!({ "url": tally.url(), "events": ["**"], "retry_schedule": schedule });
         relay.subscribe_as(&body);
     }
-    let load = Load::start(&shop, 4, &mut chance, &tallies[1]);
+    let load = Load::start(&shop, 2, &mut chance, &tallies[1]);
     load.aim_at(Some(relay.address()));
-    load.wait_for_more(500);
+    load.wait_for_more(200);
     let settled = load.promised();
     expect_delivered(&relay, &settled, tallies.len());
 
@@ -130,7 +130,7 @@ fn a_backup_under_load_holds_everything_accepted_before_it_began() {
     let before = load.promised();
     let said = back_up(&relay, &file);
     assert!(said.contains("backed up everything accepted by"), "{said}");
-    load.wait_for_more(300);
+    load.wait_for_more(200);
     load.aim_at(None);
     let accepted = load.finish();
     relay.kill();

@@ -10,10 +10,10 @@
 //! {"event": {…}}                by uuid, with the deliveries that are not settled
 //! {"end": {"lines": …, "events": …}}      an export without this line was cut off
 //! ```
-//! They come in this order, and what a line refers to comes before it. Uuids are version 7 and grow. Ids, uuids, secrets and the
-//! hashes of keys are the store's own, so that an import is the same to everyone outside: the same keys
-//! open it, the same signatures come from it. An API key itself is in no store and in no export; the
-//! secrets of subscriptions are in both.
+//! They come in this order, and what a line refers to comes before it. Uuids are version 7 and grow.
+//! Ids, uuids, secrets and the hashes of keys are the store's own, so that an import is the same to
+//! everyone outside: the same keys open it, the same signatures come from it. An API key itself is in no
+//! store and in no export; the secrets of subscriptions are in both.
 //!
 //! `events` is `open` or `all`. An import takes events with open deliveries over, as the state of each
 //! delivery and never to be matched again; what is settled stays history.
