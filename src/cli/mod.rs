@@ -7,9 +7,11 @@ pub mod backup;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod export;
 pub mod keys;
 pub mod output;
+mod report;
 pub mod restore;
 pub mod send;
 pub mod serve;
@@ -42,6 +44,8 @@ enum Command {
     Send(send::Send),
     /// Print the effective settings and where each came from
     Config(SettingsArgs),
+    /// Examine a store without changing it, and save what is left of a damaged one
+    Doctor(doctor::Doctor),
     /// Make and list API keys
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -138,6 +142,12 @@ pub enum CliError {
     /// The operating system gave no random numbers.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
+    /// The store cannot be examined.
+    #[error(transparent)]
+    Store(#[from] crate::store::error::StoreError),
+    /// What was typed cannot be done.
+    #[error("{0}")]
+    Usage(String),
     /// What was to be seen was not seen.
     #[error("{0}")]
     Failed(String),
@@ -155,30 +165,29 @@ impl CliError {
 
 /// Runs what was typed.
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Serve(serve) => serve.run(),
-        Command::Demo(demo) => demo.run(),
-        Command::Send(send) => send.run(),
-        Command::Config(settings) => print_config(&settings),
-        Command::Keys(keys) => keys.run(),
-        Command::Backup(backup) => backup.run(),
-        Command::Restore(restore) => restore.run(),
-        Command::Export(export) => export.run(),
-        Command::Import(import) => import.run(),
+    let done = |()| ExitCode::SUCCESS;
+    let ended = match Cli::parse().command {
+        Command::Serve(serve) => serve.run().map(done),
+        Command::Demo(demo) => demo.run().map(done),
+        Command::Send(send) => send.run().map(done),
+        Command::Config(settings) => print_config(&settings).map(done),
+        Command::Doctor(doctor) => doctor.run(),
+        Command::Keys(keys) => keys.run().map(done),
+        Command::Backup(backup) => backup.run().map(done),
+        Command::Restore(restore) => restore.run().map(done),
+        Command::Export(export) => export.run().map(done),
+        Command::Import(import) => import.run().map(done),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match ended {
+        Ok(code) => code,
         // Whoever read our output has seen enough.
         Err(CliError::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
         Err(error) => {
             eprintln!("postrider: {error}");
-            ExitCode::from(if matches!(error, CliError::Config(_)) {
-                2
-            } else {
-                1
-            })
+            let is_usage = matches!(error, CliError::Config(_) | CliError::Usage(_));
+            ExitCode::from(if is_usage { 2 } else { 1 })
         }
     }
 }

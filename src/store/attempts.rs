@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::disk::{Access, Disk};
-use super::entry::Entry;
+use super::entry::{Entry, UNDECODABLE};
 use super::error::StoreError;
 use super::journal::reader::Found;
 use super::journal::{Layout, Reader};
@@ -141,7 +141,8 @@ fn scan(journal: &Reader, segment: u64, end: u64) -> Result<Rows, StoreError> {
         let Found::Record(frame) = journal.find(position)? else {
             break;
         };
-        let entry = Entry::decode(frame.header.kind, &frame.payload)?;
+        let entry = Entry::decode(frame.header.kind, &frame.payload)
+            .map_err(|_| journal.damaged(frame.position, UNDECODABLE))?;
         rows.extend(rows_of(layout, position, entry.as_ref()));
         position = frame.next;
     }

@@ -27,6 +27,11 @@ const MAX_DECODED_BYTES: usize = 64 << 20;
 /// How many directory entries go into one record of a snapshot.
 const SNAPSHOT_CHUNK: usize = 1024;
 
+/// What is wrong with a record whose checksum is right and that cannot be read all the same. It is
+/// nothing that the journal could heal.
+pub const UNDECODABLE: &str =
+    "a record's checksum is right, but it does not hold what its kind says";
+
 /// One entry of the log.
 #[derive(Debug, Clone)]
 pub enum Entry {

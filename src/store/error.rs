@@ -40,7 +40,8 @@ pub enum StoreError {
     /// Bytes that were known to be safely on disk are not what was written.
     #[error(
         "{path} is damaged at byte {offset}: {what}; the relay will not start on it, because events \
-         would be lost in silence; restore a backup, or move the data directory away to start anew"
+         would be lost in silence; restore a backup, or see with `postrider doctor` what is wrong and \
+         save what is whole with `postrider doctor --salvage`"
     )]
     Damaged {
         /// The journal segment.
@@ -51,20 +52,52 @@ pub enum StoreError {
         what: &'static str,
     },
     /// The files are not ours, or not of this store.
-    #[error("{path} does not belong to this store: {what}")]
+    #[error(
+        "{path} does not belong to this store: {what}; put the right file there, or see with \
+         `postrider doctor` what is left without it"
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
         /// How that shows.
         what: &'static str,
     },
+    /// The state of a store whose journal is gone.
+    #[error(
+        "{path} is the state of a store whose journal is missing; bring the folder `journal` beside it \
+         back, or restore a backup; to start anew, move it away"
+    )]
+    NoJournal {
+        /// The state's folder.
+        path: PathBuf,
+    },
+    /// The data directory is none.
+    #[error("{path} is not a directory; `data_dir` must name one, or a place for one")]
+    NotADirectory {
+        /// What it is set to.
+        path: PathBuf,
+    },
+    /// The data directory holds other things.
+    #[error(
+        "{dir} holds no store, but {name:?}, which is not ours; set `data_dir` to a directory that is \
+         empty or missing, or to the store you mean"
+    )]
+    Occupied {
+        /// The data directory.
+        dir: PathBuf,
+        /// Something in it.
+        name: String,
+    },
     /// The files were written by a later release.
     #[error(
-        "{path} was written by a newer release (format {found}, this one reads up to {known}); start that release"
+        "{path} was written by a newer release (format {found} at byte {offset}, this one reads up to \
+         {known}); start that release, or a later one"
     )]
     Newer {
         /// The file.
         path: PathBuf,
+        /// Where in it.
+        offset: u64,
         /// The format found.
         found: u32,
         /// The latest format known here.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::attempts::AttemptIndex;
-use super::entry::Entry;
+use super::entry::{Entry, UNDECODABLE};
 use super::error::StoreError;
 use super::holds::{Hold, Holds};
 use super::journal::{Frame, Reader};
@@ -220,7 +220,9 @@ impl Log {
     }
 
     fn keep_loaded(&self, frame: &Frame) -> Result<Arc<LogRecord>, StoreError> {
-        let record = Arc::new(LogRecord::decode(frame)?);
+        // Not an error of the state, which could be rebuilt: there is nothing to rebuild this from.
+        let undecodable = |_| self.journal.damaged(frame.position, UNDECODABLE);
+        let record = Arc::new(LogRecord::decode(frame).map_err(undecodable)?);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.push(Arc::clone(&record));
         Ok(record)

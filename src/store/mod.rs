@@ -12,10 +12,12 @@ pub mod archive;
 pub mod attempts;
 pub mod background;
 pub mod carried;
+mod claim;
 pub mod committer;
 pub mod disk;
 pub mod entry;
 pub mod error;
+pub mod examine;
 #[cfg(test)]
 mod fixtures;
 pub mod holds;
@@ -29,11 +31,8 @@ pub mod retention;
 pub mod state;
 
 use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-
-use rustix::fs::{FlockOperation, flock};
 
 use self::background::Background;
 use self::committer::Committer;
@@ -124,8 +123,9 @@ pub struct Report {
 
 /// Opens a store, or makes one where there is none.
 pub fn open(options: &Options) -> Result<Store, StoreError> {
+    claim::refuse_occupied(&options.dir)?;
     disk::make_dirs(&*options.machine.disk, &options.dir)?;
-    let lock = lock(&options.dir.join("lock"))?;
+    let lock = claim::lock(&options.dir.join("lock"))?;
     let Opened {
         work,
         log,
@@ -142,20 +142,6 @@ pub fn open(options: &Options) -> Result<Store, StoreError> {
         report,
         lock,
     })
-}
-
-fn lock(path: &Path) -> Result<File, StoreError> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(StoreError::io("open", path))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| StoreError::Locked {
-        path: path.to_owned(),
-    })?;
-    Ok(file)
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@
 //! that can be used, whatever the reason, the state is rebuilt from the whole journal. Nothing here
 //! starts a thread or takes a lock.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use super::claim::known_store;
 use super::committer::Work;
-use super::disk::{Disk, make_dirs, sync_name};
+use super::disk::{make_dirs, sync_name};
 use super::error::StoreError;
 use super::journal::record::NO_PREVIOUS;
-use super::journal::{Layout, Reader, Tail, Writer, recovery, segment};
+use super::journal::{Layout, Reader, Tail, Writer, recovery};
 use super::ledger::Ledger;
 use super::log::Log;
 use super::state::checkpoint::{self, MAX_CHECKPOINT_BYTES};
@@ -44,16 +44,12 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         engine: Arc::clone(&options.machine.engine),
         disk: Arc::clone(&options.machine.disk),
     };
-    reserve::adjust(disk, &options.dir, options.min_free_bytes)?;
-    make_dirs(disk, &journal_dir)?;
-    let known_id = store_id(disk, &journal_dir)?;
+    reserve::give_up_if_full(disk, &options.dir, options.min_free_bytes)?;
+    let known_id = known_store(disk, &journal_dir)?;
     if known_id.is_none() && site.exists()? {
-        let what = "its journal is missing; bring the journal folder back, or move both away to start anew";
-        return Err(StoreError::Foreign {
-            path: site.dir,
-            what,
-        });
+        return Err(StoreError::NoJournal { path: site.dir });
     }
+    make_dirs(disk, &journal_dir)?;
     let layout = Layout {
         dir: journal_dir,
         store_id: known_id.map_or_else(new_id, Ok)?,
@@ -69,7 +65,8 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         synced.map_err(StoreError::io("sync", &options.dir))?;
     }
 
-    let recovered = recover(&layout, &site, options)?;
+    let recovered = recover(&layout, &site, options, recovery::recover)?;
+    reserve::keep(disk, &options.dir, options.min_free_bytes)?;
     let directory = recovered.ledger.directory().clone();
     let writer = Writer::resume(layout, recovered.tail)?;
     Ok(Opened {
@@ -85,21 +82,34 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
     })
 }
 
-struct Recovered {
+/// A store whose journal is applied to its state.
+pub(super) struct Recovered {
     log: Arc<Log>,
     state: Arc<State>,
-    ledger: Ledger,
+    /// What it adds up to.
+    pub ledger: Ledger,
     tail: Tail,
-    records_replayed: u64,
-    rebuilt: bool,
+    /// Records applied that the last checkpoint did not hold.
+    pub records_replayed: u64,
+    /// The state was made anew.
+    pub rebuilt: bool,
 }
 
+/// Finds the end of the journal, from a position on.
+type FindEnd = fn(&Reader, Option<u64>) -> Result<Option<Tail>, StoreError>;
+
 /// Goes on from the last checkpoint. Where there is none that can be used, whatever the reason,
-/// everything is rebuilt from the journal.
-fn recover(layout: &Layout, site: &Site, options: &Options) -> Result<Recovered, StoreError> {
+/// everything is rebuilt from the journal. Whether anything of the journal is changed is up to
+/// `find_end`.
+pub(super) fn recover(
+    layout: &Layout,
+    site: &Site,
+    options: &Options,
+    find_end: FindEnd,
+) -> Result<Recovered, StoreError> {
     if let Some((state, ledger)) = load_checkpoint(site, layout.store_id, options)? {
         let position = ledger.applied().position;
-        let tail = find_tail(layout, Some(position))?;
+        let tail = find_tail(layout, Some(position), find_end)?;
         // A checkpoint that is ahead of the journal's synced end tells of what did not happen.
         let end = Place {
             position: tail.position,
@@ -115,18 +125,33 @@ fn recover(layout: &Layout, site: &Site, options: &Options) -> Result<Recovered,
         }
     }
     // Everything is to be read again, so everything has to be whole.
-    let tail = find_tail(layout, None)?;
+    let tail = find_tail(layout, None, find_end)?;
     let start = first_position(layout)?;
     let (state, ledger) = blank_state(site, layout.store_id, start, options)?;
     replay_all(layout, state, ledger, tail, true)
+}
+
+/// Retention removes a segment only when nothing in it is open any more. One that is needed and not
+/// there was lost.
+fn refuse_lost_start(layout: &Layout, ledger: &Ledger) -> Result<(), StoreError> {
+    let first = first_position(layout)?;
+    let needed = ledger.located_before(first, 1)?;
+    match needed.keys().next() {
+        Some(place) => Err(StoreError::Damaged {
+            path: layout.path(layout.segment_of(place.position)),
+            offset: 0,
+            what: "the segment is missing, and deliveries of events in it are still open",
+        }),
+        None => Ok(()),
+    }
 }
 
 fn unusable(reason: &dyn std::fmt::Display) {
     ::log::warn!("the state cannot be used and is rebuilt from the journal: {reason}");
 }
 
-fn find_tail(layout: &Layout, from: Option<u64>) -> Result<Tail, StoreError> {
-    recovery::recover(&Reader::new(layout.clone()), from)?.ok_or_else(|| StoreError::Foreign {
+fn find_tail(layout: &Layout, from: Option<u64>, find_end: FindEnd) -> Result<Tail, StoreError> {
+    find_end(&Reader::new(layout.clone()), from)?.ok_or_else(|| StoreError::Foreign {
         path: layout.dir.clone(),
         what: "it holds no journal segment",
     })
@@ -150,6 +175,7 @@ fn replay_all(
     let reader = Reader::new(layout.clone());
     let log = Arc::new(Log::new(reader, start, tail.position, last)?);
     let records_replayed = replay(&log, &mut ledger, &state)?;
+    refuse_lost_start(layout, &ledger)?;
     Ok(Recovered {
         log,
         state,
@@ -229,23 +255,6 @@ fn save(ledger: &mut Ledger, state: &State) -> Result<(), StoreError> {
     checkpoint::write(state, &rows)?;
     ledger.thaw();
     Ok(())
-}
-
-/// The id of the store that these segments belong to.
-pub(super) fn store_id(
-    disk: &dyn Disk,
-    journal_dir: &Path,
-) -> Result<Option<[u8; 16]>, StoreError> {
-    let names = disk.list(journal_dir);
-    for name in names.map_err(StoreError::io("list", journal_dir))? {
-        let path = journal_dir.join(name);
-        if path.extension().is_some_and(|extension| extension == "seg")
-            && let Some(id) = segment::store_id_of(disk, &path)?
-        {
-            return Ok(Some(id));
-        }
-    }
-    Ok(None)
 }
 
 /// The id of a new store.

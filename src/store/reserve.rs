@@ -12,39 +12,41 @@ use super::error::StoreError;
 /// Two of sled's own segments.
 const RESERVE_BYTES: u64 = 32 << 20;
 
-/// Gives the reserve up if less than `min_free_bytes` is free, and makes sure of it otherwise.
-pub fn adjust(disk: &dyn Disk, dir: &Path, min_free_bytes: u64) -> Result<(), StoreError> {
+/// Gives the reserve up if less than `min_free_bytes` is free: the start needs it.
+pub fn give_up_if_full(disk: &dyn Disk, dir: &Path, min_free_bytes: u64) -> Result<(), StoreError> {
     let path = dir.join("reserve");
-    let free_bytes = disk.free_bytes(dir);
-    let free_bytes = free_bytes.map_err(StoreError::io("measure the free space of", dir))?;
     let exists = disk.exists(&path);
     let exists = exists.map_err(StoreError::io("look for", &path))?;
-    if free_bytes < min_free_bytes {
-        if exists {
-            disk.remove(&path)
-                .map_err(StoreError::io("remove", &path))?;
-            log::warn!("the disk is full: the reserve is given up");
-        }
+    if exists && free_bytes(disk, dir)? < min_free_bytes {
+        disk.remove(&path)
+            .map_err(StoreError::io("remove", &path))?;
+        log::warn!("the disk is full: the reserve is given up");
+    }
+    Ok(())
+}
+
+/// Makes sure of the reserve, if there is room for it.
+pub fn keep(disk: &dyn Disk, dir: &Path, min_free_bytes: u64) -> Result<(), StoreError> {
+    if free_bytes(disk, dir)? < min_free_bytes.saturating_add(RESERVE_BYTES) {
         return Ok(());
     }
-    let open = |access| {
-        let file = disk.open(&path, access);
-        file.map_err(StoreError::io("open", &path))
-    };
-    let held = if exists {
-        let size = open(Access::Read)?.size_bytes();
-        size.map_err(StoreError::io("measure", &path))?
-    } else {
-        0
-    };
-    if held < RESERVE_BYTES
-        && free_bytes >= min_free_bytes.saturating_add(RESERVE_BYTES)
-        && let Err(error) = open(Access::Create)?.allocate(RESERVE_BYTES)
-    {
+    if let Err(error) = make(disk, &dir.join("reserve")) {
         // Without a reserve the relay works; it only restarts less well on a full disk.
         log::warn!("no reserve of disk space: {error}");
     }
     Ok(())
+}
+
+fn make(disk: &dyn Disk, path: &Path) -> std::io::Result<()> {
+    if disk.exists(path)? && disk.open(path, Access::Read)?.size_bytes()? >= RESERVE_BYTES {
+        return Ok(());
+    }
+    disk.open(path, Access::Create)?.allocate(RESERVE_BYTES)
+}
+
+fn free_bytes(disk: &dyn Disk, dir: &Path) -> Result<u64, StoreError> {
+    let free_bytes = disk.free_bytes(dir);
+    free_bytes.map_err(StoreError::io("measure the free space of", dir))
 }
 
 #[cfg(test)]
@@ -61,11 +63,15 @@ mod tests {
                 .metadata()
                 .map_or(0, |meta| meta.len())
         };
-        adjust(&RealDisk, dir.path(), 0).unwrap();
+        let start = |min_free_bytes| {
+            give_up_if_full(&RealDisk, dir.path(), min_free_bytes).unwrap();
+            keep(&RealDisk, dir.path(), min_free_bytes).unwrap();
+        };
+        start(0);
         assert_eq!(held(), RESERVE_BYTES);
-        adjust(&RealDisk, dir.path(), u64::MAX).unwrap();
+        start(u64::MAX);
         assert_eq!(held(), 0);
-        adjust(&RealDisk, dir.path(), 0).unwrap();
+        start(0);
         assert_eq!(held(), RESERVE_BYTES);
     }
 }

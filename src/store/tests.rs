@@ -1,7 +1,9 @@
 //! The store as a whole: whatever happens to the state beside it, the journal says what is open.
 
+mod examine;
 mod history;
 mod model;
+mod refusal;
 mod retire;
 
 use std::path::Path;
@@ -294,7 +296,7 @@ fn a_state_without_its_journal_is_not_taken_for_a_first_start() {
     copy_dir(dir.path(), copy.path());
     std::fs::remove_dir_all(copy.path().join("journal")).unwrap();
     let error = open(&options(copy.path())).unwrap_err();
-    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    assert!(matches!(error, StoreError::NoJournal { .. }), "{error}");
 }
 
 #[test]

@@ -16,7 +16,10 @@ const FLOORS: [(&str, &[&str]); 10] = [
         "app",
         &["domain", "store", "outbound", "actors", "http", "config"],
     ),
-    ("cli", &["domain", "http", "config", "app", "telemetry"]),
+    (
+        "cli",
+        &["domain", "store", "http", "config", "app", "telemetry"],
+    ),
     ("main", &["cli"]),
 ];
 /// Single files that may know more, and why.

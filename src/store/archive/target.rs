@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::ArchiveError;
 use crate::store::background::Background;
+use crate::store::claim::lock;
 use crate::store::disk::real::RealDisk;
 use crate::store::disk::{Disk, make_dirs};
 use crate::store::error::StoreError;
 use crate::store::journal::Layout;
-use crate::store::lock;
 
 const LOCK: &str = "lock";
 /// What an empty directory may hold: our own lock, and what a fresh file system has.

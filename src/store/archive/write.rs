@@ -13,12 +13,13 @@ use sha2::{Digest, Sha256};
 use super::error::ArchiveError;
 use super::format::{self, Header};
 use super::read::Totals;
+use crate::store::Machine;
+use crate::store::claim::{known_store, lock};
 use crate::store::error::StoreError;
 use crate::store::holds::Hold;
 use crate::store::journal::{Frame, Layout, Reader, Walk, recovery};
 use crate::store::log::Log;
-use crate::store::opening::{first_position, store_id};
-use crate::store::{Machine, lock};
+use crate::store::opening::first_position;
 
 /// Journal bytes of one chunk: enough for the disk, and soon done, so that nobody waits long behind it.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -75,14 +76,14 @@ impl Backup {
             disk, background, ..
         } = Machine::real();
         let layout = Layout {
-            store_id: store_id(&*disk, &journal)?.ok_or_else(no_store)?,
+            store_id: known_store(&*disk, &journal)?.ok_or_else(no_store)?,
             dir: journal,
             segment_bytes,
             min_free_bytes: 0,
             disk,
             background,
         };
-        let tail = recovery::find_end(&Reader::new(layout.clone()))?.ok_or_else(no_store)?;
+        let tail = recovery::find_end(&Reader::new(layout.clone()), None)?.ok_or_else(no_store)?;
         let start = first_position(&layout)?;
         Ok(Self::new(&layout, start, tail.position, now_ms, kept)?)
     }

@@ -126,7 +126,12 @@ impl Reader {
         }
         if header.version > record::VERSION {
             let (found, known) = (u32::from(header.version), u32::from(record::VERSION));
-            return Err(StoreError::Newer { path, found, known });
+            return Err(StoreError::Newer {
+                path,
+                offset,
+                found,
+                known,
+            });
         }
         Ok(Found::Record(Frame {
             position,
@@ -157,7 +162,7 @@ impl Reader {
     }
 
     /// Names what is wrong at a position.
-    pub(super) fn damaged(&self, position: u64, what: &'static str) -> StoreError {
+    pub fn damaged(&self, position: u64, what: &'static str) -> StoreError {
         StoreError::Damaged {
             path: self.layout.path(self.layout.segment_of(position)),
             offset: self.layout.offset_of(position),

@@ -15,6 +15,7 @@ use crate::store::error::StoreError;
 /// What is read of a file at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 const MISSING: &str = "records are missing";
+const HEADLESS: &str = "the header of a segment in use is missing";
 const UNCHAINED: &str = "a record does not follow the one before";
 
 /// The end of the journal: where the next record goes and what it follows.
@@ -38,14 +39,14 @@ pub fn recover(reader: &Reader, from: Option<u64>) -> Result<Option<Tail>, Store
     let Some((tail, synced_to)) = find(reader, &numbers, from)? else {
         return Ok(None);
     };
-    make_safe(reader.layout(), &numbers, synced_to, tail.position)?;
+    make_safe(reader.layout(), synced_to, tail.position)?;
     Ok(Some(tail))
 }
 
 /// Finds the end of the journal like [`recover`], and changes nothing. Nobody may act on what is read
-/// but to copy it.
-pub fn find_end(reader: &Reader) -> Result<Option<Tail>, StoreError> {
-    let found = find(reader, &reader.layout().list()?, None)?;
+/// but to copy it or to tell of it.
+pub fn find_end(reader: &Reader, from: Option<u64>) -> Result<Option<Tail>, StoreError> {
+    let found = find(reader, &reader.layout().list()?, from)?;
     Ok(found.map(|(tail, _)| tail))
 }
 
@@ -91,11 +92,16 @@ fn used_segments(layout: &Layout, numbers: &[u64]) -> Result<Option<Used>, Store
             }
             Some(used) if used.last + 1 == number => used.last = number,
             Some(used) => {
-                let path = layout.path(used.last + 1);
+                let lost = used.last + 1;
+                let what = if numbers.contains(&lost) {
+                    HEADLESS
+                } else {
+                    "the segment is missing"
+                };
                 return Err(StoreError::Damaged {
-                    path,
+                    path: layout.path(lost),
                     offset: 0,
-                    what: "the segment is missing",
+                    what,
                 });
             }
         }
@@ -114,7 +120,7 @@ fn refuse_lost_headers(reader: &Reader, numbers: &[u64], used: &Used) -> Result<
             return Err(StoreError::Damaged {
                 path: layout.path(number),
                 offset: 0,
-                what: "the header of a segment in use is missing",
+                what: HEADLESS,
             });
         }
     }
@@ -221,7 +227,7 @@ impl<'a> Scan<'a> {
 
 /// Whether a segment holds, from `here` on, a whole record that was written when `here` was already
 /// synced. Lengths can't be trusted past a bad record, so every multiple of eight is tried.
-fn counted_on(reader: &Reader, here: u64, number: u64) -> Result<bool, StoreError> {
+pub fn counted_on(reader: &Reader, here: u64, number: u64) -> Result<bool, StoreError> {
     let layout = reader.layout();
     let path = layout.path(number);
     let file = layout.open(number, Access::Read)?;
@@ -274,9 +280,9 @@ fn written_chunks(
 }
 
 /// Zeroes what follows the last whole record, removes segments after it, and syncs the lot.
-fn make_safe(layout: &Layout, numbers: &[u64], synced_to: u64, end: u64) -> Result<(), StoreError> {
+fn make_safe(layout: &Layout, synced_to: u64, end: u64) -> Result<(), StoreError> {
     let last = layout.segment_of(end);
-    for &number in numbers.iter().filter(|number| **number > last) {
+    for number in layout.list()?.into_iter().filter(|number| *number > last) {
         let path = layout.path(number);
         let removed = layout.disk.remove(&path);
         removed.map_err(StoreError::io("remove", &path))?;

@@ -65,10 +65,18 @@ impl Layout {
     pub fn list(&self) -> Result<Vec<u64>, StoreError> {
         let names = self.disk.list(&self.dir);
         let names = names.map_err(StoreError::io("list", &self.dir))?;
-        let number = |name: &String| name.strip_suffix(".seg")?.parse::<u64>().ok();
-        let mut numbers: Vec<u64> = names.iter().filter_map(number).collect();
+        let mut numbers: Vec<u64> = names.iter().filter_map(|it| self.number_of(it)).collect();
         numbers.sort_unstable();
         Ok(numbers)
+    }
+
+    /// The number of the segment with this file name. `None` for any name that [`Self::path`] would not
+    /// give, and for numbers whose positions cannot be written down.
+    fn number_of(&self, name: &str) -> Option<u64> {
+        let digits = name.strip_suffix(".seg")?;
+        let number = digits.parse().ok()?;
+        let fits = number < u64::MAX / self.segment_bytes;
+        (fits && digits == format!("{number:020}")).then_some(number)
     }
 
     /// Allocates a segment and syncs it, so that nothing of that is left to do when it is needed.
@@ -191,6 +199,7 @@ impl Layout {
         if found > VERSION {
             return Err(StoreError::Newer {
                 path: path.clone(),
+                offset: 0,
                 found,
                 known: VERSION,
             });
@@ -208,6 +217,38 @@ impl Layout {
     }
 }
 
+/// What the header of a segment says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stated {
+    /// The format of the segment.
+    pub version: u32,
+    /// The store it belongs to.
+    pub store_id: [u8; 16],
+    /// Its number.
+    pub number: u64,
+    /// The size of the store's segments.
+    pub segment_bytes: u64,
+    /// When it was begun, in milliseconds of Unix time.
+    pub created_at_ms: u64,
+}
+
+impl Stated {
+    /// Reads a header. `None` when it is not whole.
+    pub fn read(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
+        if &bytes[0..8] != MAGIC || !header_is_whole(bytes) {
+            return None;
+        }
+        let u64_at = |at: usize| Some(u64::from_le_bytes(*bytes[at..].first_chunk()?));
+        Some(Self {
+            version: u32::from_le_bytes(*bytes[8..].first_chunk()?),
+            store_id: *bytes[16..].first_chunk()?,
+            number: u64_at(32)?,
+            segment_bytes: u64_at(40)?,
+            created_at_ms: u64_at(48)?,
+        })
+    }
+}
+
 /// The store id in the header of a segment, if it has a whole header.
 pub fn store_id_of(disk: &dyn Disk, path: &Path) -> Result<Option<[u8; 16]>, StoreError> {
     let file = disk.open(path, Access::Read);
@@ -221,6 +262,22 @@ pub fn store_id_of(disk: &dyn Disk, path: &Path) -> Result<Option<[u8; 16]>, Sto
     let mut id = [0; 16];
     id.copy_from_slice(&bytes[16..32]);
     Ok(Some(id))
+}
+
+/// Whether a file without a whole header has anything behind where that would be.
+pub fn holds_records(disk: &dyn Disk, path: &Path) -> Result<bool, StoreError> {
+    let file = disk.open(path, Access::Read);
+    let file = file.map_err(StoreError::io("open", path))?;
+    let mut chunk = vec![0; 1 << 20];
+    let mut offset = HEADER_BYTES as u64;
+    loop {
+        let read = file.read_up_to(&mut chunk, offset);
+        let read = read.map_err(StoreError::io("read", path))?;
+        if read == 0 || chunk[..read].iter().any(|byte| *byte != 0) {
+            return Ok(read > 0);
+        }
+        offset += read as u64;
+    }
 }
 
 fn header_is_whole(bytes: &[u8; HEADER_BYTES]) -> bool {

@@ -77,7 +77,8 @@ impl Site {
         Ok(())
     }
 
-    fn note(&self) -> PathBuf {
+    /// Where that note is.
+    pub fn note(&self) -> PathBuf {
         self.dir.with_extension("damaged")
     }
 }

@@ -60,10 +60,15 @@ impl Engine for Sled {
     }
 
     fn remove(&self, dir: &Path) -> Result<(), StoreError> {
-        if self.exists(dir)? {
-            std::fs::remove_dir_all(dir).map_err(StoreError::io("remove", dir))?;
+        if !self.exists(dir)? {
+            return Ok(());
         }
-        Ok(())
+        let removed = if dir.is_dir() {
+            std::fs::remove_dir_all(dir)
+        } else {
+            std::fs::remove_file(dir)
+        };
+        removed.map_err(StoreError::io("remove", dir))
     }
 }
 

@@ -39,8 +39,8 @@ fn unpacked(fixture: &Path) -> (Relay, Value) {
     // Years later, too, what waits is to be delivered and not to be given up.
     let settings = relay.command(&["config"]).output().unwrap();
     if String::from_utf8_lossy(&settings.stdout).contains("[retention]") {
-        relay.set("RETENTION__EVENTS", "36500d");
-        relay.set("RETENTION__DEAD", "36500d");
+        relay.set("RETENTION__EVENTS", "3650d");
+        relay.set("RETENTION__DEAD", "3650d");
     }
     packed::unpack(&fixture.join("store"), &relay.data_dir());
     (relay, serde_json::from_slice(&expected).unwrap())
@@ -57,6 +57,9 @@ fn a_store_of_each_released_format_is_opened_and_nothing_is_lost() {
         println!("{}", fixture.display());
         let (mut relay, expected) = unpacked(&fixture);
         let receiver = receiver_of(&expected);
+        let examined = relay.command(&["doctor"]).output().unwrap();
+        let said = String::from_utf8_lossy(&examined.stdout);
+        assert_eq!(examined.status.code(), Some(0), "{said}");
         relay.restart();
         check::everything(&mut relay, &receiver, &expected);
     }

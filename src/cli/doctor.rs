@@ -1,0 +1,114 @@
+//! `postrider doctor`: examines a store without changing it, and says what it found.
+//!
+//! Exit status: 0 healthy (with `--salvage`: all that was readable is saved), 1 damaged or not to be
+//! examined, 2 there is no store, or what was typed is wrong.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{CliError, StoreArgs, print, report};
+use crate::store::examine;
+use crate::store::{self, Machine, Options};
+
+/// Examine a store without changing it.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Write what can be read into a new store here; OUT must be missing or empty
+    #[arg(long, value_name = "OUT")]
+    salvage: Option<PathBuf>,
+}
+
+impl Doctor {
+    /// Does it.
+    pub fn run(&self) -> Result<ExitCode, CliError> {
+        let options = self.options()?;
+        match &self.salvage {
+            Some(out) => self.salvage(&options, out),
+            None => self.examine(&options),
+        }
+    }
+
+    fn options(&self) -> Result<Options, CliError> {
+        let config = self.store.load()?.config;
+        let millis =
+            |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Ok(Options {
+            dir: config.data_dir,
+            cache_bytes: config.store.cache_bytes,
+            min_free_bytes: 0,
+            segment_bytes: store::SEGMENT_BYTES,
+            first_wait_ms: millis(
+                config
+                    .delivery
+                    .retry_schedule
+                    .first()
+                    .copied()
+                    .unwrap_or_default(),
+            ),
+            now_ms: now.map_or(0, millis),
+            machine: Machine::real(),
+        })
+    }
+
+    fn examine(&self, options: &Options) -> Result<ExitCode, CliError> {
+        let report = examine::examine(options)?.ok_or_else(|| no_store(&options.dir))?;
+        if self.json {
+            print_json(&report)?;
+        } else {
+            print(&report::of_store(&report))?;
+        }
+        Ok(if report.is_healthy() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    fn salvage(&self, options: &Options, out: &Path) -> Result<ExitCode, CliError> {
+        if !is_vacant(out)? {
+            return Err(CliError::Usage(format!(
+                "{} is not an empty directory; salvage writes a new store",
+                out.display()
+            )));
+        }
+        let salvaged = examine::salvage(options, out)?.ok_or_else(|| no_store(&options.dir))?;
+        if self.json {
+            print_json(&salvaged)?;
+        } else {
+            print(&report::of_salvage(&salvaged, out))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn no_store(dir: &Path) -> CliError {
+    CliError::Usage(format!("{} holds no store", dir.display()))
+}
+
+/// Whether there is nothing, or an empty directory.
+fn is_vacant(dir: &Path) -> Result<bool, CliError> {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(CliError::io(format!("cannot look into {}", dir.display()))(
+            error,
+        )),
+    }
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|error| CliError::Failed(error.to_string()))?;
+    print(&format!("{text}\n"))
+}
