@@ -17,12 +17,13 @@
 //!    of its own place in the log ([`domain::matching`]). Each match is an open delivery.
 //! 5. **It is sent** ([`actors::delivery`], a lane for each subscription; [`actors::attempt`]): signed
 //!    ([`domain::signature`]), to an address that was vetted as it was dialled ([`outbound`]). What a
-//!    lane has no room for waits in the ledger, on disk.
+//!    lane has no room for waits in the backlog, on disk ([`store::ledger::backlog`]).
 //! 6. **The outcome is judged** ([`domain::delivery`]) and goes back to the queue actor, which
-//!    journals it in batches; nobody waits for that. A failure becomes a row of the schedule, keyed by
-//!    its due time ([`store::state`]).
+//!    journals it in batches; nobody waits for that. A failure stays in the backlog until it is due.
 //! 7. **After a crash** ([`store::open`]) the log is read on from the last checkpoint, by the same
 //!    ledger in the same way. If the state is missing or damaged, from the log's beginning.
+//! 8. **It goes** ([`actors::retention`], [`store::retention`]) with its whole segment, once that is old
+//!    enough; whatever in it is still open is appended again first.
 //!
 //! # The floors
 //!

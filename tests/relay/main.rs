@@ -26,6 +26,7 @@ mod lists;
 mod moving;
 mod overload;
 mod refusals;
+mod retention;
 mod retries;
 mod stop;
 mod tidy;
