@@ -122,7 +122,14 @@ impl Keys {
             if *position >= saved_to {
                 break;
             }
-            self.answered.remove(scope);
+            // A key that was used anew since is answered from here still.
+            if self
+                .answered
+                .get(scope)
+                .is_some_and(|known| known.place.position == *position)
+            {
+                self.answered.remove(scope);
+            }
             self.order.pop_front();
         }
     }
@@ -229,6 +236,28 @@ mod tests {
         assert_eq!(keys.claim(SCOPE, BODY, 2_000).unwrap(), answered);
         assert_eq!(keys.claim(SCOPE, OTHER, 2_000).unwrap(), Claim::OtherBody);
         assert_eq!(keys.claim(SCOPE, OTHER, EXPIRES_MS).unwrap(), Claim::New);
+    }
+
+    #[test]
+    fn a_key_that_is_used_anew_is_not_forgotten_with_its_first_use() {
+        let (mut keys, state, _dir) = keys();
+        keys.claim(SCOPE, OTHER, 0).unwrap();
+        let first_use = IdempotencyMark {
+            body: OTHER,
+            ..MARK
+        };
+        let earlier = Place {
+            position: 400,
+            index: 0,
+        };
+        keys.answered(&first_use, first(), earlier, 0);
+        let later_ms = IDEMPOTENCY_KEEP_MS + 1_000;
+        assert_eq!(keys.claim(SCOPE, BODY, later_ms).unwrap(), Claim::New);
+        keys.answered(&MARK, first(), place(), later_ms);
+        state.note_saved(401);
+        keys.forget_saved();
+        let known = keys.claim(SCOPE, BODY, later_ms).unwrap();
+        assert!(matches!(known, Claim::Answered(_)), "{known:?}");
     }
 
     #[test]
