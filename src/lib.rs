@@ -55,5 +55,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod outbound;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod telemetry;

@@ -14,23 +14,30 @@ use super::queue::MAX_UNJOURNALLED;
 #[derive(Debug, Clone)]
 pub struct Outcomes {
     permits: Arc<Semaphore>,
+    most: usize,
     stopping: Arc<AtomicBool>,
 }
 
 impl Default for Outcomes {
     fn default() -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(MAX_UNJOURNALLED)),
-            stopping: Arc::default(),
-        }
+        Self::new(MAX_UNJOURNALLED)
     }
 }
 
 impl Outcomes {
+    /// So many at most.
+    pub fn new(most: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(most)),
+            most,
+            stopping: Arc::default(),
+        }
+    }
+
     /// Lets no new attempt begin, and waits until the outcomes of all others are journalled.
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        let all = u32::try_from(MAX_UNJOURNALLED).unwrap_or(u32::MAX);
+        let all = u32::try_from(self.most).unwrap_or(u32::MAX);
         if let Ok(permits) = self.permits.acquire_many(all).await {
             permits.forget();
         }

@@ -19,7 +19,7 @@ pub mod entry;
 pub mod error;
 pub mod examine;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod holds;
 pub mod journal;
 pub mod ledger;

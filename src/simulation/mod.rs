@@ -1,0 +1,56 @@
+//! The fourth ring of tests: the relay's own cores in one thread, with a clock, a disk and receivers
+//! that do what a seed says.
+//!
+//! A [`world`] drives a [`process`], which is wired like the real one but has no runtime, and a
+//! [`witness`] outside of it knows what was promised: what was accepted is delivered, dead, cancelled
+//! or pending, and never lost; no more attempts than the schedule has; the same attempt twice only
+//! where a process ended before its outcome was journalled; nothing after the answer to a deletion; the
+//! same id for the same idempotency key; ids in the order of the log; and whatever the state says, the
+//! journal alone says it too. The same seed makes the same history, but for the random half of ids.
+
+mod process;
+mod retire;
+mod witness;
+mod world;
+
+use std::sync::Mutex;
+
+use self::world::World;
+use crate::store::fixtures::{Seed, only_seed, seeds};
+
+/// Things that happen in one history, before everything that is in the way is taken away.
+const STEPS: usize = 1_000;
+/// Histories; fifty times as many where everything is to be tested.
+const SEEDS: u64 = 1_000;
+
+#[test]
+fn whatever_happens_no_promise_is_broken() {
+    let todo = Mutex::new(seeds(SEEDS, 50 * SEEDS));
+    let next = || todo.lock().unwrap().next();
+    let totals = Mutex::new([0; 4]);
+    let work = || {
+        while let Some(seed) = next() {
+            let counts = run(&seed);
+            let mut totals = totals.lock().unwrap();
+            for (total, count) in totals.iter_mut().zip(counts) {
+                *total += count;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    let [accepted, attempts, repeats, ends] = totals.into_inner().unwrap();
+    println!("{accepted} events, {attempts} attempts, {repeats} of them again, {ends} ends");
+    assert!(only_seed().is_some() || ends > SEEDS, "too few ends");
+}
+
+fn run(seed: &Seed) -> [u64; 4] {
+    let mut world = World::new(seed.0, only_seed().is_some());
+    for _ in 0..STEPS {
+        world.step();
+    }
+    let World { witness, ends, .. } = world.finish();
+    [witness.accepted, witness.attempts, witness.repeats, ends]
+}

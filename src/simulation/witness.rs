@@ -1,0 +1,353 @@
+//! What the world outside knows: those who send events, and those who receive them.
+//!
+//! It sees answers and requests as they cross the wire, and what a commit held that is on disk for
+//! sure. From that it says what the relay owes, and panics at the first thing that breaks a promise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::process::{OnDisk, Written};
+use crate::domain::delivery::{Attempt, Outcome};
+use crate::domain::directory::Subscription;
+use crate::domain::event::Event;
+use crate::domain::event_type::EventType;
+use crate::domain::ids::{AccountId, EventId, SubscriptionId};
+use crate::store::retention::TOO_OLD;
+use crate::store::state::rows::IDEMPOTENCY_KEEP_MS;
+
+/// By how much the clock may go back in all: what depends on time is unsure for so long.
+pub const UNSURE_MS: u64 = 600_000;
+
+/// An event that somebody sent. Its body is unlike any other.
+#[derive(Debug, Clone)]
+struct Sent {
+    account: AccountId,
+    event_type: EventType,
+    /// When it was first sent.
+    asked: u64,
+    /// When it was acknowledged.
+    answered: Option<u64>,
+    id: Option<EventId>,
+}
+
+#[derive(Debug)]
+struct Subscribed {
+    record: Subscription,
+    attempts: usize,
+    asked: u64,
+    answered: Option<u64>,
+    delete_asked: Option<u64>,
+    delete_answered: bool,
+}
+
+#[derive(Debug, Default)]
+struct Delivery {
+    /// The last attempt that is journalled for sure, and what came of it.
+    last: (u16, Option<Outcome>),
+    /// Those that may be.
+    maybe: BTreeSet<u16>,
+    /// The attempt that was sent last.
+    sent: u16,
+    /// The process that sent it, until its outcome is journalled.
+    by: Option<u64>,
+    received: bool,
+    too_old: bool,
+}
+
+#[derive(Debug)]
+struct Key {
+    body: [u8; 16],
+    /// What it gave is kept for a day from a time between these.
+    from_ms: u64,
+    to_ms: u64,
+    first: Option<EventId>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Witness {
+    /// Counts what crosses the wire.
+    moment: u64,
+    /// Which process is running.
+    pub process: u64,
+    /// The latest that the clock ever was.
+    pub latest_ms: u64,
+    events: BTreeMap<Bytes, Sent>,
+    by_id: BTreeMap<EventId, Bytes>,
+    subscriptions: BTreeMap<SubscriptionId, Subscribed>,
+    deliveries: BTreeMap<(EventId, SubscriptionId), Delivery>,
+    keys: BTreeMap<[u8; 16], Key>,
+    last_id: Option<EventId>,
+    pub accepted: u64,
+    pub attempts: u64,
+    pub repeats: u64,
+}
+
+impl Witness {
+    fn tick(&mut self) -> u64 {
+        self.moment += 1;
+        self.moment
+    }
+
+    /// Somebody sends an event, maybe again.
+    pub fn sends(&mut self, account: AccountId, event_type: &EventType, body: &Bytes) {
+        let asked = self.tick();
+        self.events.entry(body.clone()).or_insert(Sent {
+            account,
+            event_type: event_type.clone(),
+            asked,
+            answered: None,
+            id: None,
+        });
+    }
+
+    /// Somebody uses an idempotency key.
+    pub fn uses_key(&mut self, scope: [u8; 16], body: [u8; 16], now_ms: u64) {
+        let latest_ms = self.latest_ms;
+        let fresh = Key {
+            body,
+            from_ms: latest_ms,
+            to_ms: latest_ms,
+            first: None,
+        };
+        let key = self.keys.entry(scope).or_insert(fresh);
+        if key.body != body {
+            assert!(is_over(key, now_ms), "the client uses a key wrongly");
+            *key = Key {
+                body,
+                from_ms: latest_ms,
+                first: None,
+                to_ms: latest_ms,
+            };
+        }
+        key.to_ms = latest_ms;
+    }
+
+    /// Whether a key stands for nothing any more, for sure.
+    pub fn key_is_over(&self, scope: &[u8; 16], now_ms: u64) -> bool {
+        self.keys.get(scope).is_none_or(|key| is_over(key, now_ms))
+    }
+
+    /// Whether a key stands for the body it was used with, for sure.
+    pub fn key_holds(&self, scope: &[u8; 16]) -> bool {
+        let holds = |key: &Key| key.from_ms + IDEMPOTENCY_KEEP_MS > self.latest_ms + UNSURE_MS;
+        self.keys.get(scope).is_some_and(holds)
+    }
+
+    /// A request with a key was answered with this first id.
+    pub fn key_answered(&mut self, scope: &[u8; 16], first: EventId) {
+        let key = self.keys.get_mut(scope).unwrap();
+        key.to_ms = self.latest_ms;
+        let known = *key.first.get_or_insert(first);
+        assert_eq!(known, first, "a key answered with another id");
+    }
+
+    /// A 202 with this id arrived for an event.
+    pub fn accepted(&mut self, body: &Bytes, id: EventId) {
+        let moment = self.tick();
+        self.named(body, id);
+        let sent = self.events.get_mut(body).unwrap();
+        sent.answered.get_or_insert(moment);
+        self.accepted += 1;
+    }
+
+    fn named(&mut self, body: &Bytes, id: EventId) {
+        let sent = self.events.get_mut(body).expect("nobody sent this");
+        let known = *sent.id.get_or_insert(id);
+        assert_eq!(known, id, "one event, two ids");
+        let other = self.by_id.entry(id).or_insert_with(|| body.clone());
+        assert_eq!(other, body, "one id, two events");
+    }
+
+    pub fn subscribes(&mut self, record: Subscription, attempts: usize) {
+        let asked = self.tick();
+        let subscribed = Subscribed {
+            record,
+            attempts,
+            asked,
+            answered: None,
+            delete_asked: None,
+            delete_answered: false,
+        };
+        let id = subscribed.record.id;
+        self.subscriptions.insert(id, subscribed);
+    }
+
+    pub fn subscribed(&mut self, id: SubscriptionId) {
+        let moment = self.tick();
+        let of = self.subscriptions.get_mut(&id).unwrap();
+        of.answered.get_or_insert(moment);
+    }
+
+    pub fn deletes(&mut self, id: SubscriptionId) {
+        let moment = self.tick();
+        let of = self.subscriptions.get_mut(&id).unwrap();
+        of.delete_asked.get_or_insert(moment);
+    }
+
+    pub fn deleted(&mut self, id: SubscriptionId) {
+        self.tick();
+        self.subscriptions.get_mut(&id).unwrap().delete_answered = true;
+    }
+
+    /// Subscriptions that are there for sure, and those that may be.
+    pub fn subscriptions(&self) -> (BTreeSet<SubscriptionId>, BTreeSet<SubscriptionId>) {
+        let all = self.subscriptions.iter();
+        let sure = all
+            .clone()
+            .filter(|(_, of)| of.answered.is_some() && of.delete_asked.is_none());
+        let maybe = all.filter(|(_, of)| !of.delete_answered);
+        (
+            sure.map(|(id, _)| *id).collect(),
+            maybe.map(|(id, _)| *id).collect(),
+        )
+    }
+
+    /// An attempt arrives at its receiver.
+    pub fn receives(&mut self, event: &Event, subscription: SubscriptionId, number: u16) {
+        let (id, who) = (
+            event.meta.id,
+            format!("{} for {subscription}", event.meta.id),
+        );
+        self.tick();
+        self.named(&event.body, id);
+        let sent = &self.events[&event.body];
+        assert_eq!(sent.event_type, event.meta.event_type);
+        let of = &self.subscriptions[&subscription];
+        assert!(!of.delete_answered, "{who} after the deletion was answered");
+        assert!(may_want(of, sent), "{who} was never wanted");
+        assert!(
+            usize::from(number) <= of.attempts,
+            "{who}: attempt {number}"
+        );
+        let delivery = self.deliveries.entry((id, subscription)).or_default();
+        assert_ne!(
+            delivery.by,
+            Some(self.process),
+            "{who} is in flight already"
+        );
+        let (last, outcome) = delivery.last;
+        match outcome {
+            None => {}
+            Some(Outcome::Retry { due_ms }) => {
+                let early = due_ms.saturating_sub(self.latest_ms);
+                assert!(
+                    early == 0 || number != last + 1,
+                    "{who} is {early} ms early"
+                );
+            }
+            // Retention ends what an attempt may still be under way for.
+            Some(over) => assert!(delivery.too_old, "{who} after {over:?}"),
+        }
+        let next = number == last + 1 || delivery.maybe.contains(&(number - 1));
+        assert!(next, "{who}: attempt {number} after {last}");
+        self.attempts += 1;
+        self.repeats += u64::from(number <= delivery.sent);
+        delivery.sent = number;
+        delivery.by = Some(self.process);
+    }
+
+    /// The receiver said yes to it.
+    pub fn takes(&mut self, event: EventId, subscription: SubscriptionId) {
+        let delivery = self.deliveries.get_mut(&(event, subscription));
+        delivery.unwrap().received = true;
+    }
+
+    /// A commit was tried.
+    pub fn committed(&mut self, written: &Written) {
+        if written.on_disk == OnDisk::No {
+            return;
+        }
+        let sure = written.on_disk == OnDisk::Surely;
+        for attempt in &written.attempts {
+            self.settled(attempt, sure);
+        }
+        for id in &written.ids {
+            assert!(Some(*id) > self.last_id, "{id} after {:?}", self.last_id);
+            if sure {
+                self.last_id = Some(*id);
+            }
+        }
+    }
+
+    fn settled(&mut self, attempt: &Attempt, sure: bool) {
+        let of = &self.subscriptions[&attempt.subscription];
+        let deleted = of.delete_asked.is_some();
+        let key = (attempt.event, attempt.subscription);
+        let delivery = self.deliveries.entry(key).or_default();
+        delivery.too_old |= attempt.error.as_deref() == Some(TOO_OLD);
+        match attempt.outcome {
+            Outcome::Delivered => assert!(delivery.received, "{key:?} was never received"),
+            Outcome::Cancelled => assert!(deleted || delivery.too_old, "{key:?} was cancelled"),
+            Outcome::Dead => {
+                let used_up = usize::from(attempt.number) == of.attempts;
+                assert!(used_up || delivery.too_old, "{key:?} died early");
+            }
+            Outcome::Retry { .. } => {}
+        }
+        if attempt.error.as_deref() == Some(TOO_OLD) {
+            // What is left out when it is written stays as it was.
+            return;
+        }
+        if sure {
+            delivery.last = (attempt.number, Some(attempt.outcome));
+            delivery.by = None;
+        } else {
+            delivery.maybe.insert(attempt.number);
+        }
+    }
+
+    /// After everything had its time: what was promised was kept. `is_dead` says what the relay shows
+    /// as dead.
+    pub fn check(&self, is_dead: impl Fn(EventId, SubscriptionId) -> bool) {
+        for (sent, id) in self.events.values().filter_map(|it| Some((it, it.id?))) {
+            for (subscription, of) in &self.subscriptions {
+                if !must_get(of, sent) {
+                    continue;
+                }
+                let delivery = self.deliveries.get(&(id, *subscription));
+                let received = delivery.is_some_and(|it| it.received);
+                let too_old = delivery.is_some_and(|it| it.too_old);
+                assert!(
+                    received || too_old || is_dead(id, *subscription),
+                    "{id} for {subscription} is lost: {delivery:?}"
+                );
+            }
+        }
+    }
+}
+
+impl Witness {
+    /// Every event that was acknowledged is in the log.
+    pub fn check_log(&self, ids: &BTreeSet<EventId>) {
+        let answered = self.events.values().filter(|it| it.answered.is_some());
+        for id in answered.filter_map(|it| it.id) {
+            assert!(ids.contains(&id), "{id} is not in the log");
+        }
+    }
+}
+
+fn is_over(key: &Key, now_ms: u64) -> bool {
+    now_ms > key.to_ms + IDEMPOTENCY_KEEP_MS + UNSURE_MS
+}
+
+fn matches(of: &Subscribed, sent: &Sent) -> bool {
+    let patterns = &of.record.events;
+    of.record.account == sent.account
+        && patterns
+            .iter()
+            .any(|pattern| pattern.matches(&sent.event_type))
+}
+
+fn may_want(of: &Subscribed, sent: &Sent) -> bool {
+    matches(of, sent) && sent.answered.is_none_or(|answered| of.asked < answered)
+}
+
+/// It was there before the event was sent, the event was acknowledged, and nobody asked for its end.
+fn must_get(of: &Subscribed, sent: &Sent) -> bool {
+    let before = of.answered.is_some_and(|made| made < sent.asked);
+    let before = before && sent.answered.is_some();
+    // Once it is to go, what is open is cancelled.
+    matches(of, sent) && before && of.delete_asked.is_none()
+}
