@@ -131,7 +131,7 @@ fn fails_with(fault: Fault, words: &[&str]) {
 fn journal(on: Operation, errno: Errno) -> Fault {
     Fault {
         on: Some(on),
-        below: "store/journal",
+        below: "store/journal".into(),
         harm: Harm::Error(errno),
     }
 }
@@ -158,7 +158,7 @@ fn no_space_where_space_was_allocated_ends_the_process() {
 fn a_disk_that_turns_read_only_ends_the_process() {
     let fault = Fault {
         on: None,
-        below: "",
+        below: "".into(),
         harm: Harm::Error(Errno::ROFS),
     };
     fails_with(fault, &["store/", "Read-only file system"]);
@@ -176,7 +176,7 @@ fn hangs_with(below: &'static str, words: &[&str]) {
         .collect();
     bench.mount.harm(Fault {
         on: Some(Operation::Sync),
-        below,
+        below: below.into(),
         harm: Harm::Hang,
     });
     thread::scope(|scope| {
@@ -211,7 +211,7 @@ fn a_checkpoint_that_never_returns_ends_the_process() {
 fn a_flush_that_hangs_after_a_failed_write_ends_the_process() {
     let fault = Fault {
         on: Some(Operation::Write),
-        below: "store/state",
+        below: "store/state".into(),
         harm: Harm::Error(Errno::IO),
     };
     fails_with(fault, &["state"]);

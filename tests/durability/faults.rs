@@ -1,6 +1,6 @@
 //! What a disk can do to those who write to it, beside losing power.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -39,12 +39,12 @@ impl Harm {
 }
 
 /// Operations that go wrong from now on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Fault {
     /// Which; all that change anything where there is none.
     pub on: Option<Operation>,
     /// Below which path, from the disk's root.
-    pub below: &'static str,
+    pub below: PathBuf,
     /// How.
     pub harm: Harm,
 }
@@ -52,6 +52,6 @@ pub struct Fault {
 impl Fault {
     /// Whether this operation on this path meets it.
     pub fn meets(&self, operation: Operation, path: &Path) -> bool {
-        self.on.is_none_or(|on| on == operation) && path.starts_with(self.below)
+        self.on.is_none_or(|on| on == operation) && path.starts_with(&self.below)
     }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::account::{Promise, Reopened, Return, reopen};
 use crate::disk::{Cut, Disk};
+use crate::faults::{Fault, Harm, Operation};
 use crate::support::chance::Chance;
+use crate::support::eventually;
 use crate::workload::Workload;
 use crate::world::Said;
 use crate::{can_mount, empty_disk, is_full};
@@ -90,10 +92,38 @@ impl History {
     }
 }
 
-/// What is done to sled's folder after a cut.
-type Harm = fn(&Path);
+impl History {
+    /// Puts it under load, and stops it when its last record is written and not synced.
+    fn stop_before_a_sync(self, chance: &mut Chance) -> (Moment, Vec<Said>) {
+        let Reopened {
+            store,
+            world,
+            mount,
+            ..
+        } = self.now;
+        let mut workload = Workload::on(store, world, self.said);
+        workload.run(COMMITS, chance);
+        let segment = workload.make_room(chance);
+        let acknowledged = workload.said.len();
+        mount.harm(Fault {
+            on: Some(Operation::Sync),
+            below: segment.strip_prefix(mount.path()).unwrap().to_owned(),
+            harm: Harm::Hang,
+        });
+        let answer = workload.begin(chance);
+        eventually("a sync", || mount.is_hanging().then_some(()));
+        let disk = mount.disk();
+        mount.heal();
+        assert!(answer.blocking_recv().unwrap().is_err(), "its sync failed");
+        let said = std::mem::take(&mut workload.said);
+        (Moment { disk, acknowledged }, said)
+    }
+}
 
-const HARMS: [(&str, Option<Harm>); 4] = [
+/// What is done to sled's folder after a cut.
+type Harmed = fn(&Path);
+
+const HARMS: [(&str, Option<Harmed>); 4] = [
     ("left alone", None),
     ("deleted", Some(delete)),
     ("emptied", Some(empty)),
@@ -131,7 +161,7 @@ fn cut_at_random_moments(
     name: &str,
     histories: usize,
     cuts: usize,
-    harms: &[(&str, Option<Harm>)],
+    harms: &[(&str, Option<Harmed>)],
 ) {
     let mut chance = Chance::new(name);
     let (mut cut, mut records) = (0, 0);
@@ -184,7 +214,11 @@ fn without_its_state_everything_comes_back_from_the_journal_after_a_cut() {
 }
 
 /// Opens a store; returns it, and the disk before every single write and sync of that.
-fn watch_opening(left: Disk, promise: Promise<'_>, before: Option<Harm>) -> (Reopened, Vec<Disk>) {
+fn watch_opening(
+    left: Disk,
+    promise: Promise<'_>,
+    before: Option<Harmed>,
+) -> (Reopened, Vec<Disk>) {
     let steps = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&steps);
     let watched = Return {
@@ -202,7 +236,7 @@ fn watch_opening(left: Disk, promise: Promise<'_>, before: Option<Harm>) -> (Reo
 fn cut_through_a_recovery(
     left: Disk,
     promise: Promise<'_>,
-    before: Option<Harm>,
+    before: Option<Harmed>,
     chance: &mut Chance,
 ) -> usize {
     let (recovered, steps) = watch_opening(left, promise, before);
@@ -275,21 +309,19 @@ fn nothing_is_lost_when_the_power_goes_at_any_write_of_a_recovery() {
         return;
     }
     let mut chance = Chance::new("power cuts in recoveries");
-    let (histories, each) = if is_full() { (8, 3) } else { (1, 1) };
+    let histories = if is_full() { 24 } else { 1 };
     let (mut recoveries, mut cuts) = (0, 0);
     for _ in 0..histories {
-        let (moments, said) = History::new().run(COMMITS, each, &mut chance);
-        for moment in &moments[..each] {
-            // Killed: what was written and not synced is there, and can still go.
-            let left = [
-                (moment.disk.killed(), None),
-                (moment.disk.cut(Cut::Torn, &mut chance), None),
-                (moment.disk.killed(), Some(scramble as Harm)),
-            ];
-            for (disk, harm) in left {
-                recoveries += 1;
-                cuts += cut_through_a_recovery(disk, moment.promise(&said), harm, &mut chance);
-            }
+        let (moment, said) = History::new().stop_before_a_sync(&mut chance);
+        // Killed: what was written and not synced is there, and can still go.
+        let left = [
+            (moment.disk.killed(), None),
+            (moment.disk.cut(Cut::Torn, &mut chance), None),
+            (moment.disk.killed(), Some(scramble as Harmed)),
+        ];
+        for (disk, harm) in left {
+            recoveries += 1;
+            cuts += cut_through_a_recovery(disk, moment.promise(&said), harm, &mut chance);
         }
     }
     println!("{cuts} cuts in {recoveries} recoveries: 0 lost, 0 won't open");

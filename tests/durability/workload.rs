@@ -3,7 +3,7 @@
 //! What is acknowledged is counted when the store has answered and not before, so whoever looks at the
 //! disk at a later moment must find it there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -16,7 +16,8 @@ use postrider::domain::event::{Content, Event, EventMeta, IdempotencyMark};
 use postrider::domain::ids::{AccountId, EventId, IntegrationId, KeyId, SubscriptionId};
 use postrider::domain::permission::Permissions;
 use postrider::domain::signature::SigningSecret;
-use postrider::store::committer::Commit;
+use postrider::store::committer::{Commit, Committed};
+use postrider::store::error::StoreError;
 use postrider::store::ledger::Ledger;
 use postrider::store::log::Log;
 use postrider::store::state::checkpoint::Checkpointer;
@@ -46,6 +47,9 @@ pub fn options(dir: &Path) -> Options {
         machine: Machine::real(),
     }
 }
+
+/// What comes of a commit.
+pub type Answer = oneshot::Receiver<Result<Committed, StoreError>>;
 
 /// See the module.
 pub struct Workload {
@@ -107,6 +111,37 @@ impl Workload {
             }
             drop(stop);
         });
+    }
+}
+
+impl Workload {
+    /// Goes on until a small event fits into the current segment, and returns that.
+    pub fn make_room(&mut self, chance: &mut Chance) -> PathBuf {
+        while self.room_bytes() < 4 * MAX_SMALL_BYTES {
+            self.run(1, chance);
+        }
+        let layout = self.store.log.journal().layout();
+        layout.path(layout.segment_of(self.store.log.end()))
+    }
+
+    /// Hands in one small event, and does not wait for it.
+    pub fn begin(&mut self, chance: &mut Chance) -> Answer {
+        let mut inventor = Inventor {
+            world: &self.world,
+            next: &mut self.next,
+        };
+        let commit = Commit {
+            events: vec![inventor.event(false, chance)],
+            ..Commit::default()
+        };
+        self.said.extend(Said::by(&commit));
+        self.store.committer.submit(commit)
+    }
+
+    /// What the current segment has room for.
+    fn room_bytes(&self) -> u64 {
+        let layout = self.store.log.journal().layout();
+        layout.segment_bytes - layout.offset_of(self.store.log.end())
     }
 }
 
