@@ -11,8 +11,8 @@ use crate::support::receiver::{Receiver, Reply};
 use crate::support::relay::{Relay, text};
 use crate::support::samples;
 
-/// Every file and directory: when it was changed, and what is in it.
-pub fn everything(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Option<Vec<u8>>)> {
+/// Every file and directory: when it was changed, and a checksum of what is in it.
+pub fn everything(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Option<u32>)> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -22,8 +22,10 @@ pub fn everything(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Option<Vec<u8>>)
             found.extend(everything(&path));
             found.insert(path, (changed, None));
         } else {
-            let bytes = meta.is_file().then(|| std::fs::read(&path).unwrap());
-            found.insert(path, (changed, bytes));
+            let crc = meta
+                .is_file()
+                .then(|| crc32c::crc32c(&std::fs::read(&path).unwrap()));
+            found.insert(path, (changed, crc));
         }
     }
     found
@@ -282,6 +284,22 @@ fn a_torn_end_is_no_damage_and_a_start_cuts_it_off() {
     shop.relay.kill();
     let said = doctor(&shop.relay, 0);
     assert!(!said.contains("torn end"), "{said}");
+}
+
+#[test]
+fn a_journal_that_ends_before_its_checkpoint_has_lost_something() {
+    let shop = Shop::closed();
+    let last = *shop.records().last().unwrap();
+    shop.harm(|bytes| bytes.truncate(last));
+    let said = doctor(&shop.relay, 1);
+    assert!(
+        about(&said, "state").ends_with("bytes of it are gone"),
+        "{said}"
+    );
+    assert!(
+        about(&said, "a start").contains("rebuilds the state"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn a_damaged_journal_is_named_with_its_offset_and_the_way_on() {
     let segment = relay.journal();
     let name = segment.to_str().unwrap().to_owned();
     let whole = std::fs::read(&segment).unwrap();
-    let harms: [(&str, &[&str], fn(&mut Vec<u8>)); 4] = [
+    let harms: [(&str, &[&str], fn(&mut Vec<u8>)); 3] = [
         ("header", &["damaged at byte 0"], |bytes| bytes[16] ^= 1),
         ("first record", &["damaged at byte 64"], |bytes| {
             bytes[64 + 50] ^= 1
@@ -66,20 +66,11 @@ fn a_damaged_journal_is_named_with_its_offset_and_the_way_on() {
         ("first record's length", &["damaged at byte 64"], |bytes| {
             bytes[66] ^= 0x80
         }),
-        (
-            "cut off in the first record",
-            &["damaged at byte "],
-            |bytes| bytes.truncate(70),
-        ),
     ];
     for (what, says, harm) in harms {
         std::fs::write(&segment, &whole).unwrap();
         change(&segment, harm);
         println!("{what}");
-        if what.starts_with("cut off") {
-            // Nothing is left that could tell that there was more, but the state.
-            continue;
-        }
         refuses(&relay, &[says, &[name.as_str(), way_on]].concat());
     }
 }

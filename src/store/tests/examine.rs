@@ -142,8 +142,8 @@ fn records(layout: &Layout) -> Vec<Frame> {
     records
 }
 
-/// Every file and directory: when it was changed, and what is in it.
-fn everything(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Option<Vec<u8>>)> {
+/// Every file and directory: when it was changed, and a checksum of what is in it.
+fn everything(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Option<u32>)> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -152,8 +152,8 @@ fn everything(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Option<Vec<u8>>)> {
             found.extend(everything(&path));
             found.insert(path, (changed, None));
         } else {
-            let bytes = std::fs::read(&path).unwrap();
-            found.insert(path, (changed, Some(bytes)));
+            let crc = crc32c::crc32c(&std::fs::read(&path).unwrap());
+            found.insert(path, (changed, Some(crc)));
         }
     }
     found
