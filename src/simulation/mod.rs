@@ -8,7 +8,11 @@
 //! same id for the same idempotency key; ids in the order of the log; and whatever the state says, the
 //! journal alone says it too. The same seed makes the same history, but for the random half of ids.
 
+mod attempts;
+mod inside;
+mod outside;
 mod process;
+mod rest;
 mod retire;
 mod witness;
 mod world;

@@ -3,33 +3,27 @@
 //! What is a message, a timer or a thread there is a step here, and somebody else says which comes
 //! next. An error is the end of the process.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
+use super::attempts::{Lanes, Running};
 use super::retire::Retire;
-use crate::actors::attempt::{Exchange, Target, cancelled, conclude};
-use crate::actors::delivery::core::{Core as LaneCore, Next};
 use crate::actors::directory::View;
 use crate::actors::dispatch::core::{Bounds, Checkpoint, Core as DispatchCore};
-use crate::actors::dispatch::lanes::Outlet;
 use crate::actors::health::Health;
 use crate::actors::outcomes::Outcomes;
 use crate::actors::queue::core::{Core as QueueCore, Due, Outcome as Done, UnderWay};
 use crate::actors::queue::{
-    Accept, Accepted, ChangeDirectory, Incoming, Limits, Places, QueueError, Settle,
+    Accept, Accepted, ChangeDirectory, Incoming, Limits, Places, QueueError,
 };
-use crate::domain::delivery::{Attempt, Reply, Verdict};
+use crate::domain::delivery::Attempt;
 use crate::domain::directory::{Change, Subscription, SubscriptionStatus};
-use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::domain::retry::Schedule;
 use crate::store::committer::{Commit, Committed, Work};
 use crate::store::error::StoreError;
-use crate::store::ledger::Todo;
 use crate::store::log::Log;
 use crate::store::opening::Opened;
 use crate::store::state::{State, checkpoint};
@@ -38,30 +32,8 @@ use crate::store::state::{State, checkpoint};
 const REQUESTS: usize = 6;
 const WINDOW: usize = 4;
 pub const UNJOURNALLED: usize = 6;
-const MAX_IN_FLIGHT: u16 = 3;
 const RECORDS_A_TURN: usize = 3;
 const UNSAVED_BYTES: usize = 4 << 10;
-
-/// The lanes, which may be too busy to be offered anything.
-#[derive(Debug, Default)]
-pub struct Lanes {
-    pub by_id: BTreeMap<SubscriptionId, LaneCore>,
-    pub are_busy: bool,
-}
-
-impl Outlet for Lanes {
-    fn offer(&mut self, subscription: SubscriptionId, todos: Vec<Todo>) -> Option<Vec<Todo>> {
-        if self.are_busy {
-            return Some(todos);
-        }
-        self.by_id.entry(subscription).or_default().offer(todos);
-        None
-    }
-
-    fn stop(&mut self, subscription: SubscriptionId) {
-        self.by_id.remove(&subscription);
-    }
-}
 
 /// A commit on its way.
 enum Committing {
@@ -89,24 +61,6 @@ enum Saving {
     Over(Checkpoint),
 }
 
-/// An attempt on its way.
-pub struct Running {
-    pub target: Target,
-    pub todo: Todo,
-    permit: Option<OwnedSemaphorePermit>,
-    pub stage: Stage,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Its event is still to be read.
-    Begun,
-    /// It is at the receiver.
-    Sent { started_at_ms: u64 },
-    /// The receiver is gone for good: the subscription is to be paused.
-    Pausing { hold_ms: Option<u64> },
-}
-
 /// A directory change on its way; one at a time.
 pub struct Changing {
     pub changes: Vec<Change>,
@@ -115,16 +69,16 @@ pub struct Changing {
 
 /// See the module.
 pub struct Process {
-    work: Work,
-    pub log: Arc<Log>,
+    pub(super) work: Work,
+    pub(super) log: Arc<Log>,
     pub state: Arc<State>,
     pub queue: QueueCore,
-    places: Places,
-    health: Health,
+    pub(super) places: Places,
+    pub(super) health: Health,
     pub dispatch: DispatchCore<Lanes>,
     pub view: View,
-    outcomes: Outcomes,
-    schedule: Schedule,
+    pub(super) outcomes: Outcomes,
+    pub(super) schedule: Schedule,
     committing: Option<Committing>,
     saving: Option<Saving>,
     pub running: Vec<Running>,
@@ -327,102 +281,6 @@ impl Process {
             None => return Ok(false),
         }
         Ok(true)
-    }
-
-    // Lanes.
-
-    /// Has all lanes begin what they may begin. Returns how long a held one still waits, at least.
-    pub fn pump(&mut self, now: Instant) -> Option<std::time::Duration> {
-        let mut wait = None;
-        let lanes = &mut self.dispatch.outlet().by_id;
-        for (id, lane) in lanes {
-            loop {
-                let subscription = self.view.subscription(*id);
-                match lane.next(subscription.as_deref(), MAX_IN_FLIGHT, now) {
-                    Next::Wait | Next::WaitForChange => break,
-                    Next::WaitFor(left) => {
-                        wait = Some(wait.map_or(left, |wait| left.min(wait)));
-                        break;
-                    }
-                    Next::Begin => {}
-                }
-                let Some(permit) = self.outcomes.begin() else {
-                    break;
-                };
-                let target = subscription.and_then(Target::of).unwrap();
-                let todo = lane.begin().unwrap();
-                self.running.push(Running {
-                    target,
-                    todo,
-                    permit: Some(permit),
-                    stage: Stage::Begun,
-                });
-            }
-        }
-        wait
-    }
-
-    /// Reads the event of an attempt that has begun. `None` when there is nothing to be sent, which is
-    /// settled.
-    pub fn read(&mut self, at: usize, now: Instant) -> Result<Option<Event>, StoreError> {
-        let (id, todo) = (
-            self.running[at].target.subscription.id,
-            self.running[at].todo,
-        );
-        let event = match self.log.event(todo.at) {
-            Ok(Some(event)) => Some(event),
-            // Retention may have moved it since the delivery was offered.
-            Ok(None) | Err(StoreError::Gone { .. }) => {
-                match self.dispatch.ledger().place_of(id, todo.slot)? {
-                    Some(place) => Some(self.log.event(place)?.expect("an open event is gone")),
-                    None => None,
-                }
-            }
-            Err(error) => return Err(error),
-        };
-        // Reading may have taken a while: no attempt begins after a deletion was answered.
-        if event.is_none() || self.view.subscription(id).is_none() {
-            let (record, verdict) = cancelled(&self.running[at].target, todo);
-            self.settle(at, record, &verdict, now);
-            return Ok(None);
-        }
-        Ok(event)
-    }
-
-    /// The receiver answered, or did not.
-    pub fn end(&mut self, at: usize, reply: Reply, times: (u64, u64), jitter: f64, now: Instant) {
-        let Running { target, todo, .. } = &self.running[at];
-        let own = target.subscription.retry_schedule.clone();
-        let schedule = own.unwrap_or_else(|| self.schedule.clone());
-        let exchange = Exchange {
-            started_at_ms: times.0,
-            ended_at_ms: times.1,
-            reply,
-            head: Vec::new(),
-        };
-        let id = target.subscription.id;
-        let (record, verdict) = conclude(id, *todo, exchange, &schedule, jitter);
-        self.settle(at, record, &verdict, now);
-    }
-
-    fn settle(&mut self, at: usize, attempt: Attempt, verdict: &Verdict, now: Instant) {
-        if let Some(permit) = self.running[at].permit.take() {
-            self.queue.settle(Settle { attempt, permit });
-        }
-        let hold_ms = verdict.hold_ms;
-        if verdict.gone {
-            self.running[at].stage = Stage::Pausing { hold_ms };
-        } else {
-            self.leave(at, hold_ms, now);
-        }
-    }
-
-    /// An attempt is over for its lane.
-    pub fn leave(&mut self, at: usize, hold_ms: Option<u64>, now: Instant) {
-        let id = self.running.swap_remove(at).target.subscription.id;
-        if let Some(lane) = self.dispatch.outlet().by_id.get_mut(&id) {
-            lane.ended(hold_ms, now);
-        }
     }
 
     /// What pauses a subscription or has it go on, if it is not so already.

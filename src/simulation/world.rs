@@ -5,28 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::TryRecvError;
-
-use super::process::{Process, Stage, UNJOURNALLED, Written};
+use super::outside::Request;
+use super::process::Process;
 use super::witness::{UNSURE_MS, Witness};
-use crate::actors::queue::{Accepted, Incoming, QueueError};
-use crate::domain::delivery::{OpenState, Reply};
-use crate::domain::directory::fixtures::subscription;
-use crate::domain::directory::{Change, Subscription};
-use crate::domain::event::{Content, NewEvent};
-use crate::domain::event_type::EventType;
-use crate::domain::idempotency;
-use crate::domain::ids::{AccountId, EventId, IntegrationId, SubscriptionId};
+use crate::domain::event::NewEvent;
 use crate::domain::retention::Retention;
 use crate::domain::retry::Schedule;
 use crate::store::background::Background;
 use crate::store::disk::simulated::SimulatedDisk;
-use crate::store::entry::Entry;
 use crate::store::error::StoreError;
 use crate::store::fixtures::{Random, options};
-use crate::store::ledger::Open;
 use crate::store::opening;
 use crate::store::state::engine::simulated::SimulatedEngine;
 use crate::store::{Machine, Options};
@@ -34,45 +22,32 @@ use crate::store::{Machine, Options};
 const START_MS: u64 = 1_700_000_000_000;
 const HOUR_MS: u64 = 3_600_000;
 const SEGMENT_BYTES: u64 = 16 << 10;
-const TYPES: [&str; 3] = ["a", "a.b", "c"];
-const PATTERNS: [&str; 4] = ["**", "a", "a.*", "c"];
-const KEYS: u64 = 4;
-const MAX_SUBSCRIPTIONS: usize = 5;
-/// Rounds in which everything has to come to rest once nothing is in the way any more.
-const MAX_ROUNDS: usize = 20_000;
-
-/// A request that is not answered yet.
-struct Request {
-    answer: oneshot::Receiver<Result<Accepted, QueueError>>,
-    bodies: Vec<Bytes>,
-    scope: Option<[u8; 16]>,
-}
 
 /// See the module.
 pub struct World {
-    pub random: Random,
-    pub witness: Witness,
-    trace: bool,
-    now_ms: u64,
+    pub(super) random: Random,
+    pub(super) witness: Witness,
+    pub(super) trace: bool,
+    pub(super) now_ms: u64,
     /// The other clock, which never goes back.
-    now: Instant,
-    disk: SimulatedDisk,
-    engine: SimulatedEngine,
-    options: Options,
-    schedule: Schedule,
-    kept: Retention,
-    process: Option<Process>,
-    requests: Vec<Request>,
+    pub(super) now: Instant,
+    pub(super) disk: SimulatedDisk,
+    pub(super) engine: SimulatedEngine,
+    pub(super) options: Options,
+    pub(super) schedule: Schedule,
+    pub(super) kept: Retention,
+    pub(super) process: Option<Process>,
+    pub(super) requests: Vec<Request>,
     /// What was sent with a key, to be sent again.
-    keyed: Vec<(u64, Vec<NewEvent>)>,
-    next_body: u64,
-    next_subscription: u64,
+    pub(super) keyed: Vec<(u64, Vec<NewEvent>)>,
+    pub(super) next_body: u64,
+    pub(super) next_subscription: u64,
     /// A fault that ends the process was asked for.
-    is_failing: bool,
-    was_full: bool,
+    pub(super) is_failing: bool,
+    pub(super) was_full: bool,
     /// Receivers that do not answer with a 2xx, in a hundred.
-    failing_percent: u64,
-    pub ends: u64,
+    pub(super) failing_percent: u64,
+    pub(super) ends: u64,
 }
 
 impl World {
@@ -135,11 +110,11 @@ impl World {
         world
     }
 
-    fn process(&mut self) -> &mut Process {
+    pub(super) fn process(&mut self) -> &mut Process {
         self.process.as_mut().unwrap()
     }
 
-    fn note(&self, what: impl FnOnce() -> String) {
+    pub(super) fn note(&self, what: impl FnOnce() -> String) {
         if self.trace {
             eprintln!("{} ms  {}", self.now_ms, what());
         }
@@ -241,7 +216,7 @@ impl World {
     // The machine.
 
     /// The process ends, with or without the machine, and the next one starts.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         self.ends += 1;
         self.process = None;
         self.requests.clear();
@@ -322,411 +297,9 @@ impl World {
         Ok(())
     }
 
-    fn pass(&mut self, forward_ms: u64) {
+    pub(super) fn pass(&mut self, forward_ms: u64) {
         self.now_ms += forward_ms;
         self.now += Duration::from_millis(forward_ms);
         self.witness.latest_ms = self.witness.latest_ms.max(self.now_ms);
-    }
-
-    // Those who send.
-
-    fn send(&mut self) -> Result<(), StoreError> {
-        let key = self.random.chance(40).then(|| self.random.below(KEYS));
-        let repeated = key.and_then(|key| self.repeat(key));
-        let (key, events) = match repeated {
-            Some(events) => (key, events),
-            None => (key.filter(|key| self.is_free(*key)), self.some_events()),
-        };
-        let account = AccountId::from_bits(1);
-        let bodies: Vec<Bytes> = events.iter().map(|event| event.body.clone()).collect();
-        for event in &events {
-            self.witness.sends(account, &event.event_type, &event.body);
-        }
-        let door = IntegrationId::from_bits(1);
-        let marks = key.map(|key| {
-            let scope = idempotency::scope(account, door, &key.to_string());
-            (scope, idempotency::body(&bodies.concat()))
-        });
-        if let Some((scope, body)) = marks {
-            self.witness.uses_key(scope, body, self.now_ms);
-            self.keyed.retain(|(other, _)| Some(*other) != key);
-            self.keyed.extend(key.map(|key| (key, events.clone())));
-        }
-        let scope = marks.map(|(scope, _)| scope);
-        self.note(|| format!("send {bodies:?}, key {key:?}"));
-        let incoming = Incoming {
-            account,
-            integration: door,
-            events,
-            idempotency: marks,
-        };
-        let now_ms = self.now_ms;
-        let answer = self.process().request(incoming, now_ms);
-        self.requests.push(Request {
-            answer,
-            bodies,
-            scope,
-        });
-        Ok(())
-    }
-
-    fn scope(key: u64) -> [u8; 16] {
-        let (account, door) = (AccountId::from_bits(1), IntegrationId::from_bits(1));
-        idempotency::scope(account, door, &key.to_string())
-    }
-
-    fn is_free(&self, key: u64) -> bool {
-        let scope = Self::scope(key);
-        let waits = self.requests.iter().any(|it| it.scope == Some(scope));
-        !waits && self.witness.key_is_over(&scope, self.now_ms)
-    }
-
-    /// What was sent with this key before, while it is sure to be known by it.
-    fn repeat(&self, key: u64) -> Option<Vec<NewEvent>> {
-        let events = self.keyed.iter().find(|(of, _)| *of == key);
-        let known = self.witness.key_holds(&Self::scope(key));
-        events.filter(|_| known).map(|(_, events)| events.clone())
-    }
-
-    fn some_events(&mut self) -> Vec<NewEvent> {
-        let count = if self.random.chance(80) {
-            1
-        } else {
-            1 + self.random.below(4)
-        };
-        let one = |_| {
-            self.next_body += 1;
-            let padding = usize::try_from(self.random.below(150)).unwrap();
-            let body = format!("\"{}{}\"", self.next_body, " ".repeat(padding));
-            NewEvent {
-                event_type: self
-                    .random
-                    .pick(&TYPES)
-                    .unwrap()
-                    .parse::<EventType>()
-                    .unwrap(),
-                content: Content::Json,
-                body: body.into(),
-            }
-        };
-        (0..count).map(one).collect()
-    }
-
-    /// Answers arrive.
-    fn hear(&mut self) {
-        for mut request in std::mem::take(&mut self.requests) {
-            match request.answer.try_recv() {
-                Ok(answer) => self.answered(&request, answer),
-                Err(TryRecvError::Empty) => self.requests.push(request),
-                Err(TryRecvError::Closed) => {}
-            }
-        }
-        let Some((changes, result)) = self.process().changed() else {
-            return;
-        };
-        self.note(|| format!("changed: {result:?}"));
-        for change in changes.iter().filter(|_| result.is_ok()) {
-            match change {
-                Change::PutSubscription(it) => self.witness.subscribed(it.id),
-                Change::DeleteSubscription(id) => self.witness.deleted(*id),
-                _ => {}
-            }
-        }
-    }
-
-    fn answered(&mut self, request: &Request, answer: Result<Accepted, QueueError>) {
-        self.note(|| format!("{:?}: {answer:?}", request.bodies));
-        match answer {
-            Ok(Accepted::Now(ids)) => {
-                assert_eq!(ids.len(), request.bodies.len());
-                for (body, id) in request.bodies.iter().zip(&ids) {
-                    self.witness.accepted(body, *id);
-                }
-                if let Some(scope) = request.scope {
-                    self.witness.key_answered(&scope, ids[0]);
-                }
-            }
-            Ok(Accepted::Before(known)) => {
-                let scope = request.scope.expect("it had no key");
-                assert_eq!(known.events as usize, request.bodies.len());
-                self.witness.accepted(&request.bodies[0], known.first);
-                self.witness.key_answered(&scope, known.first);
-            }
-            Err(QueueError::NoSpace) => assert!(self.was_full, "there was room"),
-            Err(QueueError::KeyInFlight) => {
-                // Whoever came first may have been answered in the same moment.
-                assert!(request.scope.is_some(), "it had no key");
-            }
-            Err(QueueError::Unavailable) => assert!(self.is_failing, "it is not failing"),
-            Err(QueueError::Overloaded) => {}
-            Err(QueueError::KeyReused) => panic!("its key came with the same body"),
-        }
-    }
-
-    // Those who manage.
-
-    fn change(&mut self) -> Result<(), StoreError> {
-        if self.process().changing.is_some() {
-            return Ok(());
-        }
-        let ids: Vec<SubscriptionId> = {
-            let view = self.process().view.read();
-            view.subscriptions().map(|it| it.id).collect()
-        };
-        let picked = self.random.pick(&ids).copied();
-        let change = match (self.random.below(10), picked) {
-            (0..=3, _) if ids.len() < MAX_SUBSCRIPTIONS => Some(self.a_subscription()),
-            (4, Some(id)) => {
-                self.witness.deletes(id);
-                Some(Change::DeleteSubscription(id))
-            }
-            (5..=6, Some(id)) => self.process().with_status(id, false),
-            (7..=9, Some(id)) => self.process().with_status(id, true),
-            _ => None,
-        };
-        if let Some(change) = change {
-            self.note(|| format!("{change:?}"));
-            self.process().change(vec![change]);
-        }
-        Ok(())
-    }
-
-    fn a_subscription(&mut self) -> Change {
-        self.next_subscription += 1;
-        let pattern = *self.random.pick(&PATTERNS).unwrap();
-        let own = self.random.chance(40).then(|| {
-            let first_ms = self.random.below(2) * 300;
-            let waits = vec![first_ms, 2_000, 2_000];
-            let count = 1 + usize::try_from(self.random.below(3)).unwrap();
-            Schedule::new(waits[..count].to_vec()).unwrap()
-        });
-        let attempts = own.as_ref().unwrap_or(&self.schedule).waits_ms().len();
-        let record = Subscription {
-            retry_schedule: own,
-            max_in_flight: self.random.chance(30).then_some(1),
-            ..subscription(self.next_subscription, 1, &[pattern])
-        };
-        self.witness.subscribes(record.clone(), attempts);
-        Change::PutSubscription(record.into())
-    }
-
-    // Inside.
-
-    fn write(&mut self) -> Result<(), StoreError> {
-        if let Some(written) = self.process().write_commit() {
-            self.witness.committed(&written);
-            self.note(|| {
-                let Written {
-                    ids,
-                    on_disk,
-                    attempts,
-                } = &written;
-                format!("commit {on_disk:?}: {ids:?}, {} attempts", attempts.len())
-            });
-        }
-        Ok(())
-    }
-
-    fn pump(&mut self) -> Option<Duration> {
-        let now = self.now;
-        self.process().pump(now)
-    }
-
-    /// One of the attempts goes on, in whatever order.
-    fn attempt(&mut self) -> Result<(), StoreError> {
-        let count = self.process().running.len() as u64;
-        if count == 0 {
-            return Ok(());
-        }
-        let at = usize::try_from(self.random.below(count)).unwrap();
-        self.go_on(at)
-    }
-
-    fn go_on(&mut self, at: usize) -> Result<(), StoreError> {
-        let (now, now_ms) = (self.now, self.now_ms);
-        let process = self.process.as_mut().unwrap();
-        let running = &process.running[at];
-        let (id, todo) = (running.target.subscription.id, running.todo);
-        match running.stage {
-            Stage::Begun => {
-                if let Some(event) = process.read(at, now)? {
-                    let number = todo.attempts + 1;
-                    self.witness.receives(&event, id, number);
-                    process.running[at].stage = Stage::Sent {
-                        started_at_ms: now_ms,
-                    };
-                    self.note(|| format!("{} for {id}: attempt {number}", todo.event));
-                }
-            }
-            Stage::Sent { started_at_ms } => {
-                let reply = self.reply();
-                if matches!(reply, Reply::Status { code: 200, .. }) {
-                    self.witness.takes(todo.event, id);
-                }
-                self.note(|| format!("{} for {id}: {reply:?}", todo.event));
-                let jitter = f64::from(u32::try_from(self.random.below(1001)).unwrap()) / 1000.0;
-                let times = (started_at_ms, now_ms);
-                self.process().end(at, reply, times, jitter, now);
-            }
-            Stage::Pausing { hold_ms } if process.changing.is_none() => {
-                if let Some(pause) = process.with_status(id, false) {
-                    process.change(vec![pause]);
-                }
-                process.leave(at, hold_ms, now);
-            }
-            Stage::Pausing { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn reply(&mut self) -> Reply {
-        let status = |code, retry_after_ms| Reply::Status {
-            code,
-            retry_after_ms,
-        };
-        if !self.random.chance(self.failing_percent) {
-            return status(200, None);
-        }
-        match self.random.below(20) {
-            0..=8 => status(500, None),
-            9..=10 => status(503, Some(self.random.below(3_000))),
-            11 => status(429, None),
-            12 => status(302, None),
-            13 => status(410, None),
-            _ => Reply::Error("timeout"),
-        }
-    }
-
-    // The end.
-
-    /// Takes away everything that is in the way, waits until all is at rest, and looks at what is left.
-    pub fn finish(mut self) -> Self {
-        self.disk.keep_power();
-        if self.is_failing {
-            self.end();
-        }
-        self.disk.set_free_bytes(u64::MAX);
-        self.failing_percent = self.random.below(2) * 30;
-        self.come_to_rest();
-        let open = self.open();
-        let waiting = open
-            .iter()
-            .filter(|(_, it)| it.delivery.state != OpenState::Dead);
-        assert_eq!(waiting.count(), 0, "forgotten: {open:?}");
-        let dead: BTreeSet<(EventId, SubscriptionId)> = open
-            .iter()
-            .map(|(of, it)| (it.delivery.event, *of))
-            .collect();
-        self.witness.check(|event, of| dead.contains(&(event, of)));
-        self.read_log();
-        self.rebuild(&open);
-        let most = self.ends * UNJOURNALLED as u64;
-        assert!(
-            self.witness.repeats <= most,
-            "{} repeats",
-            self.witness.repeats
-        );
-        self
-    }
-
-    fn come_to_rest(&mut self) {
-        for _ in 0..MAX_ROUNDS {
-            let busy = self.round().expect("nothing is in the way");
-            if busy {
-                continue;
-            }
-            let held = self.pump();
-            let held_ms = held.map(|held| u64::try_from(held.as_millis()).unwrap() + 1);
-            let alarm_ms = self.process().dispatch.next_alarm_ms();
-            let alarm_ms = alarm_ms.map(|due_ms| due_ms.saturating_sub(self.now_ms));
-            let Some(wait_ms) = [held_ms, alarm_ms].into_iter().flatten().min() else {
-                return;
-            };
-            self.pass(wait_ms);
-            let now_ms = self.now_ms;
-            self.process().dispatch.ring(now_ms).unwrap();
-        }
-        panic!("it does not come to rest");
-    }
-
-    /// Everything that can happen without time passing. Says whether anything did.
-    fn round(&mut self) -> Result<bool, StoreError> {
-        let now_ms = self.now_ms;
-        let process = self.process();
-        process.dispatch.outlet().are_busy = false;
-        process.look_for_space(now_ms);
-        let mut busy = process.commit(true, now_ms);
-        let written = process.write_commit();
-        if let Some(written) = written {
-            self.witness.committed(&written);
-            busy = true;
-        }
-        let process = self.process();
-        busy |= process.end_commit(now_ms);
-        busy |= process.turn(now_ms)?;
-        process.dispatch.send_offers(now_ms)?;
-        busy |= process.go_on_saving()?;
-        self.hear();
-        self.pump();
-        while let Some(last) = self.process().running.len().checked_sub(1) {
-            busy = true;
-            self.go_on(last)?;
-            self.hear();
-            if self.process().changing.is_some() {
-                break;
-            }
-        }
-        if self.process().changing.is_none() {
-            let view_ids: Vec<_> = {
-                let view = self.process().view.read();
-                view.subscriptions().map(|it| it.id).collect()
-            };
-            let process = self.process();
-            let resumed = view_ids
-                .into_iter()
-                .find_map(|id| process.with_status(id, true));
-            if let Some(change) = resumed {
-                process.change(vec![change]);
-                busy = true;
-            }
-        }
-        let at_end =
-            self.process().dispatch.ledger().applied().position >= self.process().log.end();
-        Ok(busy || !at_end)
-    }
-
-    fn open(&mut self) -> Vec<Open> {
-        let ledger = self.process().dispatch.ledger();
-        let ids: Vec<_> = ledger.directory().subscriptions().map(|it| it.id).collect();
-        ledger.open_before(&ids, None, None, usize::MAX).unwrap()
-    }
-
-    /// Ids grow in the order of the log.
-    fn read_log(&mut self) {
-        let log = Arc::clone(&self.process().log);
-        let mut position = log.start();
-        let mut ids: Vec<EventId> = Vec::new();
-        while let Some(record) = log.next(position).unwrap() {
-            position = record.next;
-            if let Some(Entry::Accepted(events)) = &record.entry {
-                ids.extend(events.iter().map(|event| event.meta.id));
-            }
-        }
-        assert!(ids.is_sorted_by(|a, b| a < b), "ids do not grow: {ids:?}");
-        if log.journal().layout().segment_of(log.start()) == 0 {
-            self.witness.check_log(&ids.into_iter().collect());
-        }
-    }
-
-    /// The journal alone leads to the same state.
-    fn rebuild(&mut self, open: &[Open]) {
-        let directory = self.process().dispatch.ledger().directory().clone();
-        self.process = None;
-        self.disk.kill();
-        self.engine.lose();
-        let rebuilt = opening::open(&self.options).unwrap();
-        assert_eq!(*rebuilt.ledger.directory(), directory);
-        self.process = Some(Process::start(rebuilt, self.schedule.clone()));
-        assert_eq!(self.open(), open);
     }
 }

@@ -1,0 +1,155 @@
+//! Lanes and their attempts, as the actors of the deliveries go about them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::process::Process;
+use crate::actors::attempt::{Exchange, Target, cancelled, conclude};
+use crate::actors::delivery::core::{Core as LaneCore, Next};
+use crate::actors::dispatch::lanes::Outlet;
+use crate::actors::queue::Settle;
+use crate::domain::delivery::{Attempt, Reply, Verdict};
+use crate::domain::event::Event;
+use crate::domain::ids::SubscriptionId;
+use crate::store::error::StoreError;
+use crate::store::ledger::Todo;
+
+/// What a subscription that says nothing may have in flight.
+const MAX_IN_FLIGHT: u16 = 3;
+
+/// The lanes, which may be too busy to be offered anything.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    pub by_id: BTreeMap<SubscriptionId, LaneCore>,
+    pub are_busy: bool,
+}
+
+impl Outlet for Lanes {
+    fn offer(&mut self, subscription: SubscriptionId, todos: Vec<Todo>) -> Option<Vec<Todo>> {
+        if self.are_busy {
+            return Some(todos);
+        }
+        self.by_id.entry(subscription).or_default().offer(todos);
+        None
+    }
+
+    fn stop(&mut self, subscription: SubscriptionId) {
+        self.by_id.remove(&subscription);
+    }
+}
+
+/// An attempt on its way.
+pub struct Running {
+    pub target: Target,
+    pub todo: Todo,
+    permit: Option<OwnedSemaphorePermit>,
+    pub stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its event is still to be read.
+    Begun,
+    /// It is at the receiver.
+    Sent { started_at_ms: u64 },
+    /// The receiver is gone for good: the subscription is to be paused.
+    Pausing { hold_ms: Option<u64> },
+}
+
+impl Process {
+    /// Has all lanes begin what they may begin. Returns how long a held one still waits, at least.
+    pub fn pump(&mut self, now: Instant) -> Option<Duration> {
+        let mut wait = None;
+        let lanes = &mut self.dispatch.outlet().by_id;
+        for (id, lane) in lanes {
+            loop {
+                let subscription = self.view.subscription(*id);
+                match lane.next(subscription.as_deref(), MAX_IN_FLIGHT, now) {
+                    Next::Wait | Next::WaitForChange => break,
+                    Next::WaitFor(left) => {
+                        wait = Some(wait.map_or(left, |wait| left.min(wait)));
+                        break;
+                    }
+                    Next::Begin => {}
+                }
+                let Some(permit) = self.outcomes.begin() else {
+                    break;
+                };
+                let target = subscription.and_then(Target::of).unwrap();
+                let todo = lane.begin().unwrap();
+                self.running.push(Running {
+                    target,
+                    todo,
+                    permit: Some(permit),
+                    stage: Stage::Begun,
+                });
+            }
+        }
+        wait
+    }
+
+    /// Reads the event of an attempt that has begun. `None` when there is nothing to be sent, which is
+    /// settled.
+    pub fn read(&mut self, at: usize, now: Instant) -> Result<Option<Event>, StoreError> {
+        let (id, todo) = (
+            self.running[at].target.subscription.id,
+            self.running[at].todo,
+        );
+        let event = match self.log.event(todo.at) {
+            Ok(Some(event)) => Some(event),
+            // Retention may have moved it since the delivery was offered.
+            Ok(None) | Err(StoreError::Gone { .. }) => {
+                match self.dispatch.ledger().place_of(id, todo.slot)? {
+                    Some(place) => Some(self.log.event(place)?.expect("an open event is gone")),
+                    None => None,
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        // Reading may have taken a while: no attempt begins after a deletion was answered.
+        if event.is_none() || self.view.subscription(id).is_none() {
+            let (record, verdict) = cancelled(&self.running[at].target, todo);
+            self.settle(at, record, &verdict, now);
+            return Ok(None);
+        }
+        Ok(event)
+    }
+
+    /// The receiver answered, or did not.
+    pub fn end(&mut self, at: usize, reply: Reply, times: (u64, u64), jitter: f64, now: Instant) {
+        let Running { target, todo, .. } = &self.running[at];
+        let own = target.subscription.retry_schedule.clone();
+        let schedule = own.unwrap_or_else(|| self.schedule.clone());
+        let exchange = Exchange {
+            started_at_ms: times.0,
+            ended_at_ms: times.1,
+            reply,
+            head: Vec::new(),
+        };
+        let id = target.subscription.id;
+        let (record, verdict) = conclude(id, *todo, exchange, &schedule, jitter);
+        self.settle(at, record, &verdict, now);
+    }
+
+    fn settle(&mut self, at: usize, attempt: Attempt, verdict: &Verdict, now: Instant) {
+        if let Some(permit) = self.running[at].permit.take() {
+            self.queue.settle(Settle { attempt, permit });
+        }
+        let hold_ms = verdict.hold_ms;
+        if verdict.gone {
+            self.running[at].stage = Stage::Pausing { hold_ms };
+        } else {
+            self.leave(at, hold_ms, now);
+        }
+    }
+
+    /// An attempt is over for its lane.
+    pub fn leave(&mut self, at: usize, hold_ms: Option<u64>, now: Instant) {
+        let id = self.running.swap_remove(at).target.subscription.id;
+        if let Some(lane) = self.dispatch.outlet().by_id.get_mut(&id) {
+            lane.ended(hold_ms, now);
+        }
+    }
+}
