@@ -62,7 +62,7 @@ for patch in "${patches[@]}"; do
     if caught "$patch"; then
         printf 'caught in %3d s  %s, by %s\n' $((SECONDS - started)) "$name" "$(header Caught-by "$patch")"
         # Why, so that a bug is not taken for caught when something else went wrong.
-        grep -m1 -A1 "panicked at tests\|panicked at src" "$log" | tail -n 1 | cut -c1-120 | sed 's/^/                 /'
+        sed -n '/panicked at \(src\|tests\)/{n;s/^/                 /p;q}' "$log" | cut -c1-120
     else
         loud "$name was NOT CAUGHT by $(header Caught-by "$patch")"
         missed=$((missed + 1))
