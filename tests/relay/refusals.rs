@@ -51,6 +51,9 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// What is harmed, what is said then, and how.
+type Harm = (&'static str, &'static [&'static str], fn(&mut Vec<u8>));
+
 #[test]
 fn a_damaged_journal_is_named_with_its_offset_and_the_way_on() {
     let way_on = "`postrider doctor --salvage`";
@@ -58,13 +61,13 @@ fn a_damaged_journal_is_named_with_its_offset_and_the_way_on() {
     let segment = relay.journal();
     let name = segment.to_str().unwrap().to_owned();
     let whole = std::fs::read(&segment).unwrap();
-    let harms: [(&str, &[&str], fn(&mut Vec<u8>)); 3] = [
+    let harms: [Harm; 3] = [
         ("header", &["damaged at byte 0"], |bytes| bytes[16] ^= 1),
         ("first record", &["damaged at byte 64"], |bytes| {
-            bytes[64 + 50] ^= 1
+            bytes[64 + 50] ^= 1;
         }),
         ("first record's length", &["damaged at byte 64"], |bytes| {
-            bytes[66] ^= 0x80
+            bytes[66] ^= 0x80;
         }),
     ];
     for (what, says, harm) in harms {
@@ -188,7 +191,7 @@ fn whatever_is_wrong_with_the_state_is_made_anew() {
                 "removed" => std::fs::remove_file(&path).unwrap(),
                 "emptied" => std::fs::write(&path, b"").unwrap(),
                 "flipped" => change(&path, |bytes| {
-                    bytes.iter_mut().step_by(7).for_each(|it| *it ^= 1)
+                    bytes.iter_mut().step_by(7).for_each(|it| *it ^= 1);
                 }),
                 "cut" => change(&path, |bytes| bytes.truncate(bytes.len() / 2)),
                 _ => {
