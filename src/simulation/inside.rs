@@ -9,7 +9,7 @@ use crate::domain::delivery::Reply;
 use crate::store::error::StoreError;
 
 impl World {
-    pub(super) fn write(&mut self) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self) {
         if let Some(written) = self.process().write_commit() {
             self.witness.committed(&written);
             self.note(|| {
@@ -21,7 +21,6 @@ impl World {
                 format!("commit {on_disk:?}: {ids:?}, {} attempts", attempts.len())
             });
         }
-        Ok(())
     }
 
     pub(super) fn pump(&mut self) -> Option<Duration> {

@@ -13,7 +13,6 @@ use crate::domain::event_type::EventType;
 use crate::domain::idempotency;
 use crate::domain::ids::{AccountId, IntegrationId, SubscriptionId};
 use crate::domain::retry::Schedule;
-use crate::store::error::StoreError;
 
 const TYPES: [&str; 3] = ["a", "a.b", "c"];
 const PATTERNS: [&str; 4] = ["**", "a", "a.*", "c"];
@@ -28,7 +27,7 @@ pub struct Request {
 }
 
 impl World {
-    pub(super) fn send(&mut self) -> Result<(), StoreError> {
+    pub(super) fn send(&mut self) {
         let key = self.random.chance(40).then(|| self.random.below(KEYS));
         let repeated = key.and_then(|key| self.repeat(key));
         let (key, events) = match repeated {
@@ -65,7 +64,6 @@ impl World {
             bodies,
             scope,
         });
-        Ok(())
     }
 
     fn scope(key: u64) -> [u8; 16] {
@@ -161,9 +159,9 @@ impl World {
         }
     }
 
-    pub(super) fn change(&mut self) -> Result<(), StoreError> {
+    pub(super) fn change(&mut self) {
         if self.process().changing.is_some() {
-            return Ok(());
+            return;
         }
         let ids: Vec<SubscriptionId> = {
             let view = self.process().view.read();
@@ -184,7 +182,6 @@ impl World {
             self.note(|| format!("{change:?}"));
             self.process().change(vec![change]);
         }
-        Ok(())
     }
 
     fn a_subscription(&mut self) -> Change {
@@ -192,7 +189,7 @@ impl World {
         let pattern = *self.random.pick(&PATTERNS).unwrap();
         let own = self.random.chance(40).then(|| {
             let first_ms = self.random.below(2) * 300;
-            let waits = vec![first_ms, 2_000, 2_000];
+            let waits = [first_ms, 2_000, 2_000];
             let count = 1 + usize::try_from(self.random.below(3)).unwrap();
             Schedule::new(waits[..count].to_vec()).unwrap()
         });

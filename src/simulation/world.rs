@@ -123,45 +123,41 @@ impl World {
     /// One thing happens.
     pub fn step(&mut self) {
         let now_ms = self.now_ms;
-        let done = match self.random.below(200) {
+        let mut done = Ok(());
+        match self.random.below(200) {
             0..=24 => self.send(),
             25..=31 => self.change(),
             32..=46 => {
                 let soon = self.random.chance(30);
                 self.process().commit(soon, now_ms);
-                Ok(())
             }
             47..=66 => self.write(),
             67..=84 => {
                 self.process().end_commit(now_ms);
-                Ok(())
             }
-            85..=106 => self.process().turn(now_ms).map(drop),
-            107..=110 => self.process().save(),
-            111..=118 => self.process().go_on_saving().map(drop),
+            85..=106 => done = self.process().turn(now_ms).map(drop),
+            107..=110 => done = self.process().save(),
+            111..=118 => done = self.process().go_on_saving().map(drop),
             119..=133 => {
                 self.pump();
-                Ok(())
             }
-            134..=163 => self.attempt(),
+            134..=163 => done = self.attempt(),
             164..=173 => self.advance(),
-            174..=179 => self.process().dispatch.ring(now_ms),
-            180..=181 => self.process().dispatch.sweep(now_ms).map(drop),
+            174..=179 => done = self.process().dispatch.ring(now_ms),
+            180..=181 => done = self.process().dispatch.sweep(now_ms).map(drop),
             182..=189 => {
                 let kept = self.kept;
-                self.process().retire(&kept, now_ms)
+                done = self.process().retire(&kept, now_ms);
             }
             190..=192 => {
                 self.process().look_for_space(now_ms);
-                Ok(())
             }
             193..=194 => {
                 let lanes = self.process().dispatch.outlet();
                 lanes.are_busy = !lanes.are_busy;
-                Ok(())
             }
             _ => self.fault(),
-        };
+        }
         self.look_after(done);
     }
 
@@ -182,7 +178,7 @@ impl World {
         self.end();
     }
 
-    fn fault(&mut self) -> Result<(), StoreError> {
+    fn fault(&mut self) {
         match self.random.below(100) {
             0..=14 => {
                 let bytes = self.random.below(20_000);
@@ -210,7 +206,6 @@ impl World {
             }
             _ => {}
         }
-        Ok(())
     }
 
     // The machine.
@@ -278,7 +273,7 @@ impl World {
         self.witness.process += 1;
     }
 
-    fn advance(&mut self) -> Result<(), StoreError> {
+    fn advance(&mut self) {
         let alarm_ms = self.process().dispatch.next_alarm_ms();
         let forward_ms = match self.random.below(1000) {
             0..=599 => self.random.below(30),
@@ -294,7 +289,6 @@ impl World {
             self.now_ms -= back_ms;
             self.note(|| format!("the clock went back by {back_ms} ms"));
         }
-        Ok(())
     }
 
     pub(super) fn pass(&mut self, forward_ms: u64) {
