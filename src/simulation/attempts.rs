@@ -17,7 +17,7 @@ use crate::store::error::StoreError;
 use crate::store::ledger::Todo;
 
 /// What a subscription that says nothing may have in flight.
-const MAX_IN_FLIGHT: u16 = 3;
+pub const MAX_IN_FLIGHT: u16 = 3;
 
 /// The lanes, which may be too busy to be offered anything.
 #[derive(Debug, Default)]

@@ -56,9 +56,7 @@ impl World {
             }
             Stage::Sent { started_at_ms } => {
                 let reply = self.reply();
-                if matches!(reply, Reply::Status { code: 200, .. }) {
-                    self.witness.takes(todo.event, id);
-                }
+                self.witness.replies(todo.event, id, &reply);
                 self.note(|| format!("{} for {id}: {reply:?}", todo.event));
                 let jitter = f64::from(u32::try_from(self.random.below(1001)).unwrap()) / 1000.0;
                 let times = (started_at_ms, now_ms);

@@ -24,6 +24,8 @@ pub struct Request {
     answer: oneshot::Receiver<Result<Accepted, QueueError>>,
     bodies: Vec<Bytes>,
     scope: Option<[u8; 16]>,
+    /// Another request with its key was not answered yet.
+    is_second: bool,
 }
 
 impl World {
@@ -58,11 +60,13 @@ impl World {
             idempotency: marks,
         };
         let now_ms = self.now_ms;
+        let is_second = scope.is_some() && self.requests.iter().any(|it| it.scope == scope);
         let answer = self.process().request(incoming, now_ms);
         self.requests.push(Request {
             answer,
             bodies,
             scope,
+            is_second,
         });
     }
 
@@ -88,11 +92,11 @@ impl World {
         let count = if self.random.chance(80) {
             1
         } else {
-            1 + self.random.below(4)
+            1 + self.random.below(3)
         };
         let one = |_| {
             self.next_body += 1;
-            let padding = usize::try_from(self.random.below(150)).unwrap();
+            let padding = usize::try_from(self.random.below(400)).unwrap();
             let body = format!("\"{}{}\"", self.next_body, " ".repeat(padding));
             NewEvent {
                 event_type: self
@@ -148,10 +152,12 @@ impl World {
                 self.witness.accepted(&request.bodies[0], known.first);
                 self.witness.key_answered(&scope, known.first);
             }
-            Err(QueueError::NoSpace) => assert!(self.was_full, "there was room"),
+            Err(QueueError::NoSpace) => {
+                assert!(self.was_full, "there was room");
+                self.counts.refused += 1;
+            }
             Err(QueueError::KeyInFlight) => {
-                // Whoever came first may have been answered in the same moment.
-                assert!(request.scope.is_some(), "it had no key");
+                assert!(request.is_second, "its key was not in flight");
             }
             Err(QueueError::Unavailable) => assert!(self.is_failing, "it is not failing"),
             Err(QueueError::Overloaded) => {}

@@ -29,7 +29,7 @@ use crate::store::opening::Opened;
 use crate::store::state::{State, checkpoint};
 
 /// Small bounds, so that they are reached.
-const REQUESTS: usize = 6;
+const REQUESTS: usize = 4;
 const WINDOW: usize = 4;
 pub const UNJOURNALLED: usize = 6;
 const RECORDS_A_TURN: usize = 3;

@@ -38,7 +38,7 @@ impl World {
         self.witness.check(|event, of| dead.contains(&(event, of)));
         self.read_log();
         self.rebuild(&open);
-        let most = self.ends * UNJOURNALLED as u64;
+        let most = self.counts.ends * UNJOURNALLED as u64;
         assert!(
             self.witness.repeats <= most,
             "{} repeats",

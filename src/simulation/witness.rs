@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use super::attempts::MAX_IN_FLIGHT;
 use super::process::{OnDisk, Written};
-use crate::domain::delivery::{Attempt, Outcome};
+use crate::domain::delivery::{Attempt, Outcome, Reply};
 use crate::domain::directory::Subscription;
 use crate::domain::event::Event;
 use crate::domain::event_type::EventType;
@@ -70,7 +71,7 @@ pub struct Witness {
     /// Counts what crosses the wire.
     moment: u64,
     /// Which process is running.
-    pub process: u64,
+    process: u64,
     /// The latest that the clock ever was.
     pub latest_ms: u64,
     events: BTreeMap<Bytes, Sent>,
@@ -79,6 +80,8 @@ pub struct Witness {
     deliveries: BTreeMap<(EventId, SubscriptionId), Delivery>,
     keys: BTreeMap<[u8; 16], Key>,
     last_id: Option<EventId>,
+    /// Attempts at each receiver now.
+    at_receiver: BTreeMap<SubscriptionId, u16>,
     pub accepted: u64,
     pub attempts: u64,
     pub repeats: u64,
@@ -242,16 +245,27 @@ impl Witness {
         }
         let next = number == last + 1 || delivery.maybe.contains(&(number - 1));
         assert!(next, "{who}: attempt {number} after {last}");
+        let at_once = self.at_receiver.entry(subscription).or_default();
+        *at_once += 1;
+        let most = of.record.max_in_flight.unwrap_or(MAX_IN_FLIGHT);
+        assert!(*at_once <= most, "{who}: one of {at_once} at once");
         self.attempts += 1;
         self.repeats += u64::from(number <= delivery.sent);
         delivery.sent = number;
         delivery.by = Some(self.process);
     }
 
-    /// The receiver said yes to it.
-    pub fn takes(&mut self, event: EventId, subscription: SubscriptionId) {
+    /// The receiver answers, or lets it be.
+    pub fn replies(&mut self, event: EventId, subscription: SubscriptionId, reply: &Reply) {
+        *self.at_receiver.get_mut(&subscription).unwrap() -= 1;
         let delivery = self.deliveries.get_mut(&(event, subscription));
-        delivery.unwrap().received = true;
+        delivery.unwrap().received |= matches!(reply, Reply::Status { code: 200, .. });
+    }
+
+    /// Another process begins.
+    pub fn begins(&mut self) {
+        self.process += 1;
+        self.at_receiver.clear();
     }
 
     /// A commit was tried.

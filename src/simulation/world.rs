@@ -21,7 +21,36 @@ use crate::store::{Machine, Options};
 
 const START_MS: u64 = 1_700_000_000_000;
 const HOUR_MS: u64 = 3_600_000;
-const SEGMENT_BYTES: u64 = 16 << 10;
+const SEGMENT_BYTES: u64 = 12 << 10;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Events that were acknowledged.
+    pub accepted: u64,
+    /// Attempts that reached their receivers.
+    pub attempts: u64,
+    /// Those that had reached them before.
+    pub repeats: u64,
+    /// Ends of processes.
+    pub ends: u64,
+    /// Requests for which there was no room on the disk.
+    pub refused: u64,
+    /// Segments that retention removed.
+    pub removed: u64,
+}
+
+impl Counts {
+    /// Adds up.
+    pub fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.attempts += other.attempts;
+        self.repeats += other.repeats;
+        self.ends += other.ends;
+        self.refused += other.refused;
+        self.removed += other.removed;
+    }
+}
 
 /// See the module.
 pub struct World {
@@ -44,10 +73,12 @@ pub struct World {
     pub(super) next_subscription: u64,
     /// A fault that ends the process was asked for.
     pub(super) is_failing: bool,
+    /// Steps for which the disk stays full.
+    full_for: u64,
     pub(super) was_full: bool,
     /// Receivers that do not answer with a 2xx, in a hundred.
     pub(super) failing_percent: u64,
-    pub(super) ends: u64,
+    pub(super) counts: Counts,
 }
 
 impl World {
@@ -78,7 +109,7 @@ impl World {
             },
             dead_ms: u64::MAX,
             max_bytes: Some(if random.chance(50) {
-                3 * SEGMENT_BYTES
+                2 * SEGMENT_BYTES
             } else {
                 u64::MAX
             }),
@@ -101,13 +132,24 @@ impl World {
             next_body: 0,
             next_subscription: 0,
             is_failing: false,
+            full_for: 0,
             was_full: false,
+            counts: Counts::default(),
             failing_percent,
-            ends: 0,
         };
         world.witness.latest_ms = START_MS;
         world.start();
         world
+    }
+
+    /// Everything that happened, to be added up.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            accepted: self.witness.accepted,
+            attempts: self.witness.attempts,
+            repeats: self.witness.repeats,
+            ..self.counts
+        }
     }
 
     pub(super) fn process(&mut self) -> &mut Process {
@@ -123,6 +165,7 @@ impl World {
     /// One thing happens.
     pub fn step(&mut self) {
         let now_ms = self.now_ms;
+        self.make_room_in_time();
         let mut done = Ok(());
         match self.random.below(200) {
             0..=24 => self.send(),
@@ -142,14 +185,11 @@ impl World {
                 self.pump();
             }
             134..=163 => done = self.attempt(),
-            164..=173 => self.advance(),
-            174..=179 => done = self.process().dispatch.ring(now_ms),
-            180..=181 => done = self.process().dispatch.sweep(now_ms).map(drop),
-            182..=189 => {
-                let kept = self.kept;
-                done = self.process().retire(&kept, now_ms);
-            }
-            190..=192 => {
+            164..=171 => self.advance(),
+            172..=175 => done = self.process().dispatch.ring(now_ms),
+            176 => done = self.process().dispatch.sweep(now_ms).map(drop),
+            177..=190 => done = self.retire(),
+            191..=192 => {
                 self.process().look_for_space(now_ms);
             }
             193..=194 => {
@@ -159,6 +199,14 @@ impl World {
             _ => self.fault(),
         }
         self.look_after(done);
+    }
+
+    fn make_room_in_time(&mut self) {
+        if self.full_for == 1 {
+            self.disk.set_free_bytes(u64::MAX);
+            self.note(|| "the disk has room".to_owned());
+        }
+        self.full_for = self.full_for.saturating_sub(1);
     }
 
     /// Answers are heard, unless this was the end of the process.
@@ -180,15 +228,12 @@ impl World {
 
     fn fault(&mut self) {
         match self.random.below(100) {
-            0..=14 => {
+            0..=9 if self.full_for == 0 => {
                 let bytes = self.random.below(20_000);
                 self.disk.set_free_bytes(bytes);
+                self.full_for = 1 + self.random.below(400);
                 self.was_full = true;
                 self.note(|| format!("{bytes} bytes are free"));
-            }
-            15..=39 => {
-                self.disk.set_free_bytes(u64::MAX);
-                self.note(|| "the disk has room".to_owned());
             }
             40..=44 => {
                 self.disk.fail_syncs(1);
@@ -202,7 +247,7 @@ impl World {
             55..=64 => {
                 let operations = self.random.below(60);
                 self.disk.cut_power_after(operations);
-                self.note(|| format!("the power goes after {operations} operations"));
+                self.note(|| format!("the end comes after {operations} operations"));
             }
             _ => {}
         }
@@ -212,27 +257,34 @@ impl World {
 
     /// The process ends, with or without the machine, and the next one starts.
     pub(super) fn end(&mut self) {
-        self.ends += 1;
+        self.counts.ends += 1;
         self.process = None;
         self.requests.clear();
-        if self.disk.is_off() || self.random.chance(40) {
-            self.cut();
-        } else {
-            self.disk.kill();
-        }
+        self.stop();
         self.disk.fail_syncs(0);
         self.is_failing = false;
         match self.random.below(20) {
-            0 => self.engine.lose(),
-            1 => self.engine.go_back(),
+            0 => {
+                self.note(|| "the state is lost".to_owned());
+                self.engine.lose();
+            }
+            1 => {
+                self.note(|| "the state is an earlier one".to_owned());
+                self.engine.go_back();
+            }
             _ => {}
         }
         self.start();
     }
 
-    fn cut(&mut self) {
-        self.note(|| "power cut".to_owned());
-        self.disk.power_cut(&mut self.random);
+    /// The power goes; or only the process does, which may be in the middle of an operation too.
+    fn stop(&mut self) {
+        if self.random.chance(60) {
+            self.note(|| "power cut".to_owned());
+            self.disk.power_cut(&mut self.random);
+        } else {
+            self.disk.kill();
+        }
         self.engine.power_cut(&mut self.random);
     }
 
@@ -250,9 +302,10 @@ impl World {
             }
             drop(opened);
             cuts -= 1;
-            self.cut();
+            self.stop();
         };
-        self.note(|| format!("{:?}", opened.report));
+        let (start, end) = (opened.log.start(), opened.log.end());
+        self.note(|| format!("{:?}, {start} to {end}", opened.report));
         let process = Process::start(opened, self.schedule.clone());
         let seen: BTreeSet<_> = process
             .view
@@ -270,7 +323,15 @@ impl World {
             "a deletion is lost: {seen:?}, {maybe:?}"
         );
         self.process = Some(process);
-        self.witness.process += 1;
+        self.witness.begins();
+    }
+
+    pub(super) fn retire(&mut self) -> Result<(), StoreError> {
+        let (kept, now_ms) = (self.kept, self.now_ms);
+        let before = self.process().log.start();
+        self.process().retire(&kept, now_ms)?;
+        self.counts.removed += u64::from(self.process().log.start() > before);
+        Ok(())
     }
 
     fn advance(&mut self) {
