@@ -181,12 +181,13 @@ pub fn keys(log: &Log, oldest: &Oldest, from: u64, now_ms: u64) -> Result<Keys, 
     let mut keys = Vec::new();
     let mut bytes = 0;
     let mut position = from;
+    let mut next = None;
     if now_ms.saturating_sub(oldest.ended_at_ms) >= IDEMPOTENCY_KEEP_MS {
-        return Ok(Keys { keys, next: None });
+        return Ok(Keys { keys, next });
     }
     while let Some(record) = log.next(position)? {
         if record.position >= oldest.end {
-            return Ok(Keys { keys, next: None });
+            break;
         }
         match &record.entry {
             Some(Entry::Accepted(events)) => keys.extend(marks(record.position, events)),
@@ -196,14 +197,12 @@ pub fn keys(log: &Log, oldest: &Oldest, from: u64, now_ms: u64) -> Result<Keys, 
         position = record.next;
         bytes += record.payload_bytes;
         if bytes > KEYS_STEP_BYTES || keys.len() >= MAX_KEYS {
+            next = Some(position);
             break;
         }
     }
     keys.retain(|key| now_ms < key.request.expires_at_ms);
-    Ok(Keys {
-        keys,
-        next: Some(position),
-    })
+    Ok(Keys { keys, next })
 }
 
 /// The keys that came with the events of a record.

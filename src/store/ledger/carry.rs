@@ -5,7 +5,7 @@ use super::backlog::Entry;
 use crate::domain::event::Place;
 use crate::store::carried::{CarriedEvent, CarriedKey};
 use crate::store::error::StoreError;
-use crate::store::state::rows::KeyedRequest;
+use crate::store::state::rows::{self, KeyedRequest};
 
 impl Ledger {
     /// The event stands elsewhere now. Deliveries that were not seen coming to be, because their segment
@@ -27,8 +27,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// An idempotency key's answer stands elsewhere now.
+    /// An idempotency key's answer stands elsewhere now, unless the key was used anew since.
     pub(super) fn carry_key(&mut self, key: &CarriedKey, place: Place) -> Result<(), StoreError> {
+        if let Some(row) = self.overlay.get(&rows::keyed(&key.scope))? {
+            let known: KeyedRequest = rows::decode("an idempotency key", &row)?;
+            if known.first > key.request.first {
+                return Ok(());
+            }
+        }
         let row = KeyedRequest {
             place,
             ..key.request
