@@ -59,10 +59,11 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
         background: options.machine.background,
     };
     if known_id.is_none() {
+        // Whoever made these directories may have ended before their names were synced; once the journal
+        // says whose it is, nobody looks again.
         sync_name(disk, &options.dir)?;
+        sync_name(disk, &layout.dir)?;
         Writer::create(&layout, options.now_ms)?;
-        let synced = disk.sync_dir(&options.dir);
-        synced.map_err(StoreError::io("sync", &options.dir))?;
     }
 
     let recovered = recover(&layout, &site, options, recovery::recover)?;

@@ -1,6 +1,7 @@
 //! The store as a whole: whatever happens to the state beside it, the journal says what is open.
 
 mod examine;
+mod first_start;
 mod history;
 mod model;
 mod refusal;

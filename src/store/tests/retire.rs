@@ -6,10 +6,13 @@ use super::history::History;
 use crate::domain::delivery::{Attempt, OpenState};
 use crate::domain::directory::Change;
 use crate::domain::directory::fixtures::subscription;
+use crate::domain::event::IdempotencyMark;
 use crate::domain::retention::Retention;
+use crate::store::carried::{CarriedKey, Carry};
 use crate::store::committer::Commit;
 use crate::store::error::StoreError;
 use crate::store::fixtures::{all_open, apply_all, checkpoint, commit, event, options, scratch};
+use crate::store::state::rows::{self, IDEMPOTENCY_KEEP_MS, KeyedRequest};
 use crate::store::{Store, open, retention};
 
 /// Events that one step carries: few, so that there are many steps.
@@ -174,4 +177,65 @@ fn a_segment_that_is_held_stays() {
     assert!(store.log.at(store.log.start()).is_ok());
     drop(hold);
     assert!(retention::remove(&store.log, &oldest).unwrap());
+}
+
+#[test]
+fn a_key_that_was_used_anew_keeps_its_newest_answer_when_its_segment_goes() {
+    const SCOPE: [u8; 16] = [7; 16];
+    let dir = scratch();
+    let mut store = open(&options(dir.path())).unwrap();
+    let made = Change::PutSubscription(subscription(1, 1, &["c"]).into());
+    let changes = Commit {
+        changes: vec![made],
+        ..Commit::default()
+    };
+    commit(&store, changes);
+    let mut n = 0;
+    let mut keyed = |at_ms: u64| {
+        n += 1;
+        let mut event = event(n, 1_000);
+        event.meta.accepted_at_ms = at_ms;
+        event.meta.idempotency = Some(IdempotencyMark {
+            scope: SCOPE,
+            body: [n.to_le_bytes()[0]; 16],
+            events: 1,
+        });
+        let events = Commit {
+            events: vec![event],
+            at_ms,
+            ..Commit::default()
+        };
+        commit(&store, events);
+    };
+    keyed(1_000);
+    let later_ms = 2_000 + IDEMPOTENCY_KEEP_MS;
+    for _ in 0..30 {
+        keyed(later_ms);
+    }
+    apply_all(&mut store);
+    let newest = store.ledger.last_event();
+    let kept = Retention {
+        max_bytes: Some(0),
+        ..TWO_SEGMENTS
+    };
+    let oldest = retention::oldest(&store.log, &kept, later_ms).unwrap();
+    let start = store.log.start();
+    let found = retention::keys(&store.log, &oldest.unwrap(), start, later_ms).unwrap();
+    let over = |key: &CarriedKey| key.request.expires_at_ms <= later_ms;
+    assert!(!found.keys.is_empty() && !found.keys.iter().any(over));
+    let carry = Carry {
+        as_of: store.log.end(),
+        keys: found.keys,
+        ..Carry::default()
+    };
+    let carried = Commit {
+        carry,
+        ..Commit::default()
+    };
+    commit(&store, carried);
+    apply_all(&mut store);
+    checkpoint(&mut store);
+    let row = store.state.get(&rows::keyed(&SCOPE)).unwrap().unwrap();
+    let known: KeyedRequest = rows::decode("an idempotency key", &row).unwrap();
+    assert_eq!(Some(known.first), newest);
 }
