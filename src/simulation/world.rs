@@ -324,6 +324,10 @@ impl World {
         );
         self.process = Some(process);
         self.witness.begins();
+        if self.random.chance(15) {
+            // Early, when nothing but the recovery made sure of what it found.
+            self.disk.cut_power_after(self.random.below(5));
+        }
     }
 
     pub(super) fn retire(&mut self) -> Result<(), StoreError> {
