@@ -1,9 +1,9 @@
 //! `POST /local/backup`: a backup of the running relay, for the local operator alone.
 //!
 //! One at a time. The archive is read by a thread of its own, a block at a time, only as fast as it is
-//! taken and never faster than [`MAX_BYTES_PER_SECOND`], so it costs neither memory nor the time of those
+//! taken and never faster than `MAX_BYTES_PER_SECOND`, so it costs neither memory nor the time of those
 //! who send events. Whoever takes nothing for
-//! [`MAX_STALL`] is given up, because a backup keeps the journal from being shortened. What was broken
+//! `MAX_STALL` is given up, because a backup keeps the journal from being shortened. What was broken
 //! off lacks its trailer, and so is noticed.
 
 use std::sync::Arc;

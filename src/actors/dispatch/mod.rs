@@ -5,7 +5,7 @@
 //! the journal when it does not. Every record goes through the ledger first; then the lanes are told
 //! what that means for them.
 //!
-//! A lane is offered at most [`WINDOW`](super::delivery::WINDOW) deliveries at a time, counted until their outcome comes back
+//! A lane is offered at most [`WINDOW`] deliveries at a time, counted until their outcome comes back
 //! through the log. Everything else stays in the ledger: a lane that cannot keep up is *behind*, and
 //! is fed from there, in order, as its window empties. So a backlog costs no memory.
 //!

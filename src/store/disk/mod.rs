@@ -1,7 +1,7 @@
 //! What the store asks of a disk: the operations that the journal and the files beside it need, and
 //! no more.
 //!
-//! A boundary, so that a simulated disk ([`simulated`], for tests) can stand in for the real one
+//! A boundary, so that a simulated disk (`simulated`, for tests) can stand in for the real one
 //! ([`real`]) and lose at a power cut whatever was not synced. What each operation makes durable is
 //! part of its contract here. sled's own folder and the lock of the data directory stay outside: the
 //! one is sled's, the other means nothing to a disk that no other process sees.

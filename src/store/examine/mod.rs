@@ -2,7 +2,7 @@
 //!
 //! The journal is read in place: no file of the data directory is ever made, written or removed, and
 //! its lock is only looked at. sled writes when it is opened, so the state is opened from a copy
-//! ([`copy`]). What a start would do is not guessed: it is done, by the same code, to that copy.
+//! (`copy`). What a start would do is not guessed: it is done, by the same code, to that copy.
 //!
 //! Memory is bounded by one record, one checkpoint, the directory and [`MAX_LISTED`] damaged places.
 

@@ -10,7 +10,7 @@
 //! - A page is known by the slot that it was begun with, which is not above its first entry, and it
 //!   ends before the slot of the next page.
 //! - Every change dirties its page, so what is in memory is bounded by what a checkpoint may take, and
-//!   by [`MAX_LOADED_ENTRIES`].
+//!   by `MAX_LOADED_ENTRIES`.
 
 mod page;
 mod search;
