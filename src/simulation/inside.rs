@@ -6,6 +6,7 @@ use super::attempts::Stage;
 use super::process::Written;
 use super::world::World;
 use crate::domain::delivery::Reply;
+use crate::domain::directory::SubscriptionStatus;
 use crate::store::error::StoreError;
 
 impl World {
@@ -25,7 +26,15 @@ impl World {
 
     pub(super) fn pump(&mut self) -> Option<Duration> {
         let now = self.now;
-        self.process().pump(now)
+        let process = self.process();
+        let before = process.running.len();
+        let wait = process.pump(now);
+        for begun in &process.running[before..] {
+            let now = process.view.subscription(begun.target.subscription.id);
+            let active = now.is_some_and(|it| it.status == SubscriptionStatus::Active);
+            assert!(active, "{:?} begins though it is paused", begun.todo);
+        }
+        wait
     }
 
     /// One of the attempts goes on, in whatever order.

@@ -19,10 +19,10 @@ const MAX_ROUNDS: usize = 20_000;
 impl World {
     /// Takes away everything that is in the way, waits until all is at rest, and looks at what is left.
     pub fn finish(mut self) -> Self {
-        self.disk.keep_power();
         if self.is_failing {
             self.end();
         }
+        self.disk.keep_power();
         self.disk.set_free_bytes(u64::MAX);
         self.failing_percent = self.random.below(2) * 30;
         self.come_to_rest();
