@@ -258,15 +258,21 @@ impl Prepared {
         Self { layout, ahead }
     }
 
-    /// Whether the segment is there or on its way; one that failed is tried again if `retry`.
+    /// Whether the segment is there or on its way. If `retry`, one that failed is tried again, and one that
+    /// is on its way is waited for: a start on a full disk must not look like any other.
     fn look_ahead(&mut self, number: u64, retry: bool) -> Result<(), StoreError> {
         if matches!(self.ahead, Ahead::Failed(_)) && retry {
             self.ahead = self.layout.prepare(number).into();
         }
-        if let Ahead::Requested(answer) = &self.ahead
-            && let Ok(answer) = answer.try_recv()
-        {
-            self.ahead = answer.into();
+        if let Ahead::Requested(answer) = &self.ahead {
+            let heard = if retry {
+                answer.recv().ok()
+            } else {
+                answer.try_recv().ok()
+            };
+            if let Some(answer) = heard {
+                self.ahead = answer.into();
+            }
         }
         match &self.ahead {
             Ahead::Failed(StoreError::NoSpace(no_space)) => Err(no_space.clone().into()),
