@@ -187,13 +187,8 @@ async fn carry_keys(parts: &Parts, oldest: Oldest) -> Result<(), RetentionError>
         let log = Arc::clone(&parts.log);
         let found = blocking(move || retention::keys(&log, &oldest, position, now_ms())).await?;
         from = found.next;
-        if !found.keys.is_empty() {
-            let carry = Carry {
-                as_of: parts.log.end(),
-                keys: found.keys,
-                ..Carry::default()
-            };
-            commit(parts, carry).await?;
+        if !found.carry.is_empty() {
+            commit(parts, found.carry).await?;
         }
     }
     Ok(())

@@ -59,11 +59,7 @@ impl Process {
             },
             Retire::Keys(oldest, Some(from), None) => {
                 let found = retention::keys(&self.log, &oldest, from, now_ms)?;
-                let carry = Carry {
-                    as_of: self.log.end(),
-                    keys: found.keys,
-                    ..Carry::default()
-                };
+                let carry = found.carry;
                 let answer = (!carry.is_empty()).then(|| self.carry(carry));
                 Retire::Keys(oldest, found.next, answer)
             }

@@ -30,12 +30,18 @@ pub struct Carry {
     pub events: Vec<CarriedEvent>,
     /// Idempotency keys that still hold.
     pub keys: Vec<CarriedKey>,
+    /// Nothing before this position is needed once this is in a checkpoint: it is the last of what is to
+    /// be appended for a segment.
+    pub retired: Option<u64>,
 }
 
 impl Carry {
     /// Whether there is nothing to append.
     pub fn is_empty(&self) -> bool {
-        self.ended.is_empty() && self.events.is_empty() && self.keys.is_empty()
+        self.ended.is_empty()
+            && self.events.is_empty()
+            && self.keys.is_empty()
+            && self.retired.is_none()
     }
 
     /// The bytes of its events' bodies.

@@ -145,7 +145,7 @@ impl Work {
     /// Writes and publishes; returns where the events stand.
     fn write(&mut self, mut commit: Commit) -> Result<Option<u64>, StoreError> {
         self.bring_up_to_date(&mut commit)?;
-        let mut records = Vec::with_capacity(5);
+        let mut records = Vec::with_capacity(6);
         if !commit.changes.is_empty() {
             records.push(Entry::encode_directory(&commit.changes)?);
         }
@@ -157,6 +157,9 @@ impl Work {
         }
         if !commit.carry.keys.is_empty() {
             records.push(Entry::encode_keys(&commit.carry.keys)?);
+        }
+        if let Some(before) = commit.carry.retired {
+            records.push(Entry::encode_retired(before)?);
         }
         if !commit.events.is_empty() {
             records.push(Entry::encode_accepted(&commit.events)?);
@@ -191,11 +194,12 @@ fn entries(commit: Commit, last: Option<&Written>) -> Vec<Entry> {
         events,
         ..
     } = commit;
-    let mut entries = Vec::with_capacity(5);
+    let mut entries = Vec::with_capacity(6);
     entries.extend((!changes.is_empty()).then_some(Entry::Directory(changes)));
     entries.extend((!attempts.is_empty()).then_some(Entry::Settled(attempts)));
     entries.extend((!carry.events.is_empty()).then_some(Entry::Carried(carry.events)));
     entries.extend((!carry.keys.is_empty()).then_some(Entry::Keys(carry.keys)));
+    entries.extend(carry.retired.map(Entry::Retired));
     if let Some(record) = last.filter(|_| !events.is_empty()) {
         entries.push(Entry::Accepted(shared(events, record)));
     }

@@ -20,6 +20,7 @@ const DIRECTORY: u8 = 3;
 const SNAPSHOT: u8 = 4;
 const CARRIED: u8 = 5;
 const KEYS: u8 = 6;
+const RETIRED: u8 = 7;
 
 /// What a record may claim to hold: no length is believed beyond it.
 const MAX_DECODED_BYTES: usize = 64 << 20;
@@ -47,6 +48,8 @@ pub enum Entry {
     Carried(Vec<CarriedEvent>),
     /// Idempotency keys outlive their segment.
     Keys(Vec<CarriedKey>),
+    /// The segments before this position may be gone: nothing in them is needed.
+    Retired(u64),
 }
 
 impl Entry {
@@ -105,6 +108,14 @@ impl Entry {
         })
     }
 
+    /// The record of segments that may go.
+    pub fn encode_retired(before: u64) -> Result<Raw, StoreError> {
+        Ok(Raw {
+            kind: RETIRED,
+            payload: encode(&before)?,
+        })
+    }
+
     /// Reads a record. `None` when its kind is not one of ours.
     pub fn decode(kind: u8, payload: &Bytes) -> Result<Option<Self>, StoreError> {
         Ok(Some(match kind {
@@ -114,6 +125,7 @@ impl Entry {
             SNAPSHOT => Self::Snapshot(decode("a directory snapshot", payload)?),
             CARRIED => Self::Carried(carried::decode_events(payload)?),
             KEYS => Self::Keys(decode("a record of idempotency keys", payload)?),
+            RETIRED => Self::Retired(decode("a record of retired segments", payload)?),
             _ => return Ok(None),
         }))
     }

@@ -109,20 +109,18 @@ pub(super) fn recover(
     find_end: FindEnd,
 ) -> Result<Recovered, StoreError> {
     if let Some((state, ledger)) = load_checkpoint(site, layout.store_id, options)? {
-        let position = ledger.applied().position;
-        let tail = find_tail(layout, Some(position), find_end)?;
-        // A checkpoint that is ahead of the journal's synced end tells of what did not happen.
-        let end = Place {
-            position: tail.position,
-            index: 0,
-        };
-        if first_position(layout)? <= position && ledger.applied() <= end {
+        // A checkpoint never tells of more than was synced. Where the journal is shorter, it has lost what
+        // was accepted, and to rebuild the state from what is left would hide that.
+        let Place { position, index } = ledger.applied();
+        let synced_to = position + u64::from(index > 0);
+        let tail = find_tail(layout, Some(synced_to), find_end)?;
+        if first_position(layout)? <= position {
             match replay_all(layout, state, ledger, tail, false) {
                 Err(error) if error.is_damaged_state() => unusable(&error),
                 replayed => return replayed,
             }
         } else {
-            unusable(&"it is ahead of the journal");
+            unusable(&"it ends before the journal starts");
         }
     }
     // Everything is to be read again, so everything has to be whole.
@@ -132,19 +130,18 @@ pub(super) fn recover(
     replay_all(layout, state, ledger, tail, true)
 }
 
-/// Retention removes a segment only when nothing in it is open any more. One that is needed and not
-/// there was lost.
+/// Retention says in the journal which segments are to go before they do. One that is not there and was
+/// never named so was lost.
 fn refuse_lost_start(layout: &Layout, ledger: &Ledger) -> Result<(), StoreError> {
-    let first = first_position(layout)?;
-    let needed = ledger.located_before(first, 1)?;
-    match needed.keys().next() {
-        Some(place) => Err(StoreError::Damaged {
-            path: layout.path(layout.segment_of(place.position)),
-            offset: 0,
-            what: "the segment is missing, and deliveries of events in it are still open",
-        }),
-        None => Ok(()),
+    let first = layout.segment_of(first_position(layout)?);
+    if layout.position(first, 0) <= ledger.retired() {
+        return Ok(());
     }
+    Err(StoreError::Damaged {
+        path: layout.path(first - 1),
+        offset: 0,
+        what: "the segment is missing, and retention did not remove it",
+    })
 }
 
 fn unusable(reason: &dyn std::fmt::Display) {

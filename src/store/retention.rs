@@ -1,7 +1,8 @@
 //! Removing the oldest segment, once nothing in it is needed any more.
 //!
 //! Three steps, each decided here and carried out by the caller through the committer: what is still
-//! open is appended again ([`carry`]), so are idempotency keys that still hold ([`keys`]); when a
+//! open is appended again ([`carry`]); so are idempotency keys that still hold, and last the word that
+//! the segment may go ([`keys`]), so that a lost segment is never taken for a retired one; when a
 //! checkpoint says so, and nobody holds the segment, its file goes ([`remove`]). Segments go oldest
 //! first and one at a time, so that a cut at any moment leaves a journal without a gap.
 //!
@@ -167,11 +168,11 @@ fn end(
     }
 }
 
-/// Idempotency keys.
+/// Idempotency keys of a segment.
 #[derive(Debug)]
 pub struct Keys {
-    /// Those that still hold.
-    pub keys: Vec<CarriedKey>,
+    /// What is to be committed for them. The last of a segment says that it may go.
+    pub carry: Carry,
     /// Where to go on; `None` when the segment was looked through.
     pub next: Option<u64>,
 }
@@ -182,11 +183,9 @@ pub fn keys(log: &Log, oldest: &Oldest, from: u64, now_ms: u64) -> Result<Keys, 
     let mut bytes = 0;
     let mut position = from;
     let mut next = None;
-    if now_ms.saturating_sub(oldest.ended_at_ms) >= IDEMPOTENCY_KEEP_MS {
-        return Ok(Keys { keys, next });
-    }
+    let all_expired = now_ms.saturating_sub(oldest.ended_at_ms) >= IDEMPOTENCY_KEEP_MS;
     while let Some(record) = log.next(position)? {
-        if record.position >= oldest.end {
+        if all_expired || record.position >= oldest.end {
             break;
         }
         match &record.entry {
@@ -202,7 +201,13 @@ pub fn keys(log: &Log, oldest: &Oldest, from: u64, now_ms: u64) -> Result<Keys, 
         }
     }
     keys.retain(|key| now_ms < key.request.expires_at_ms);
-    Ok(Keys { keys, next })
+    let carry = Carry {
+        as_of: log.end(),
+        keys,
+        retired: next.is_none().then_some(oldest.end),
+        ..Carry::default()
+    };
+    Ok(Keys { carry, next })
 }
 
 /// The keys that came with the events of a record.

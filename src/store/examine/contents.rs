@@ -56,6 +56,7 @@ impl Contents {
             Entry::Snapshot(_) => "snapshot",
             Entry::Carried(_) => "carried",
             Entry::Keys(_) => "keys",
+            Entry::Retired(_) => "retired",
         };
         *self.records_by_kind.entry(kind).or_default() += 1;
     }

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
+use crate::store::entry::Entry;
 use crate::store::error::StoreError;
 use crate::store::journal::record::{HEADER_BYTES, Header, NO_PREVIOUS, VERSION, framed_bytes};
-use crate::store::journal::{Frame, Layout};
+use crate::store::journal::{Frame, Layout, Raw};
 
 /// What stood here was lost. No release gives this kind a meaning.
 const LOST: u8 = u8::MAX;
@@ -21,6 +22,8 @@ pub struct Rewriter {
     segment: Option<Segment>,
     /// When the segment that comes next was begun, if that is known.
     begun: Option<(u64, u64)>,
+    /// The segment that was written first.
+    first: Option<u64>,
     last: Option<(Header, u64)>,
 }
 
@@ -38,6 +41,7 @@ impl Rewriter {
             layout,
             segment: None,
             begun: None,
+            first: None,
             last: None,
         }
     }
@@ -51,6 +55,24 @@ impl Rewriter {
     pub fn copy(&mut self, frame: &Frame, kind: u8) -> Result<(), StoreError> {
         self.go_to(frame.position)?;
         self.append(frame.header.version, kind, &frame.payload)
+    }
+
+    /// Has the journal say that what stood before it is given up, unless it does so already: it names this
+    /// position.
+    pub fn give_up_before(&mut self, named: u64) -> Result<(), StoreError> {
+        let (Some(first), Some(segment)) = (self.first, &self.segment) else {
+            return Ok(());
+        };
+        let before = self.layout.position(first, 0);
+        if before <= named {
+            return Ok(());
+        }
+        let Raw { kind, payload } = Entry::encode_retired(before)?;
+        let end = self.layout.offset_of(segment.end) + framed_bytes(payload.len()) as u64;
+        if end >= self.layout.segment_bytes {
+            self.begin(segment.number + 1)?;
+        }
+        self.append(VERSION, kind, &payload)
     }
 
     /// Makes everything last.
@@ -103,6 +125,7 @@ impl Rewriter {
 
     fn begin(&mut self, number: u64) -> Result<(), StoreError> {
         self.close()?;
+        self.first.get_or_insert(number);
         let path = self.layout.path(number);
         let created_at_ms = match self.begun {
             Some((known, at_ms)) if known == number => at_ms,

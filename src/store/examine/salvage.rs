@@ -111,16 +111,19 @@ fn copy_journal(patient: &Patient<'_>, out: &Path) -> Result<Saved, StoreError> 
         tracked: Tracked::default(),
         checkpoint: patient.directory_at_checkpoint(),
         saved: Saved::default(),
+        retired: 0,
     };
     let summary = walk(&reader, None, &mut |step| {
         copying.add(&patient.layout, step)
     })?;
     let Copying {
-        rewriter,
+        mut rewriter,
         mut tracked,
         checkpoint,
         mut saved,
+        retired,
     } = copying;
+    rewriter.give_up_before(retired)?;
     rewriter.finish()?;
     if let Some((_, directory)) = checkpoint {
         tracked.set(directory);
@@ -137,6 +140,8 @@ struct Copying<'a> {
     /// The directory of the old state, until the copy has come to where it was right.
     checkpoint: Option<(Place, &'a Directory)>,
     saved: Saved,
+    /// Up to where the journal says that it may start.
+    retired: u64,
 }
 
 impl Copying<'_> {
@@ -171,6 +176,9 @@ impl Copying<'_> {
         self.saved.records += 1;
         if let Some(Entry::Accepted(events)) = &entry {
             self.saved.events += events.len() as u64;
+        }
+        if let Some(Entry::Retired(before)) = &entry {
+            self.retired = self.retired.max(*before);
         }
         let kind = match &entry {
             // A rebuild passes over heads, since it has seen the changes that led to them. These it

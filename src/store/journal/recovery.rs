@@ -32,8 +32,8 @@ pub struct Tail {
 }
 
 /// Finds the end of the journal and makes it safe to act on. Records are read from the start of the
-/// segment that holds `from` (of the first one, if there is none such). `None` when no segment was
-/// ever used.
+/// segment that holds `from` (of the first one, if there is none such). What stands before `from` is
+/// known to have been synced: if it is not there, that is damage. `None` when no segment was ever used.
 pub fn recover(reader: &Reader, from: Option<u64>) -> Result<Option<Tail>, StoreError> {
     let numbers = reader.layout().list()?;
     let Some((tail, synced_to)) = find(reader, &numbers, from)? else {
@@ -50,7 +50,7 @@ pub fn find_end(reader: &Reader, from: Option<u64>) -> Result<Option<Tail>, Stor
     Ok(found.map(|(tail, _)| tail))
 }
 
-/// The end of the journal, and the highest position that any record states as synced.
+/// The end of the journal, and the highest position that is known to be synced.
 fn find(
     reader: &Reader,
     numbers: &[u64],
@@ -65,7 +65,7 @@ fn find(
         .map(|from| layout.segment_of(from))
         .filter(|number| (used.first..=used.last).contains(number))
         .unwrap_or(used.first);
-    let mut scan = Scan::new(reader, used.last);
+    let mut scan = Scan::new(reader, used.last, from.unwrap_or(0));
     scan.run(layout.first_position(first))?;
     Ok(Some((scan.tail, scan.synced_to)))
 }
@@ -131,13 +131,13 @@ struct Scan<'a> {
     reader: &'a Reader,
     last_segment: u64,
     tail: Tail,
-    /// The highest position that any record read so far states as synced.
+    /// The highest position that is known, or stated by any record read so far, to be synced.
     synced_to: u64,
     chained: bool,
 }
 
 impl<'a> Scan<'a> {
-    fn new(reader: &'a Reader, last_segment: u64) -> Self {
+    fn new(reader: &'a Reader, last_segment: u64, synced_to: u64) -> Self {
         let tail = Tail {
             position: 0,
             next_sequence: 0,
@@ -148,7 +148,7 @@ impl<'a> Scan<'a> {
             reader,
             last_segment,
             tail,
-            synced_to: 0,
+            synced_to,
             chained: false,
         }
     }

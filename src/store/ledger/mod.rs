@@ -111,6 +111,7 @@ impl Ledger {
                 applied,
                 last_event: None,
                 started_at: start,
+                retired: 0,
             },
             indexed_at: None,
             first_wait_ms,
@@ -166,6 +167,11 @@ impl Ledger {
         self.meta.last_event
     }
 
+    /// Segments before this position may be gone.
+    pub fn retired(&self) -> u64 {
+        self.meta.retired
+    }
+
     /// Applies a record, or as much of it as one turn should, and adds what that means to `effects`.
     /// Says whether the record is done.
     pub fn apply(
@@ -219,6 +225,7 @@ impl Ledger {
                     self.carry_key(key, Place { position, index })?;
                 }
             }
+            Some(Entry::Retired(before)) => self.meta.retired = self.meta.retired.max(*before),
             Some(Entry::Snapshot(_)) | None => {}
         }
         self.blank &= matches!(record.entry, Some(Entry::Snapshot(_)));

@@ -42,6 +42,8 @@ pub struct Meta {
     pub last_event: Option<EventId>,
     /// Where the journal started when the state was begun: it knows all that was accepted from there on.
     pub started_at: u64,
+    /// Segments before this position may be gone.
+    pub retired: u64,
 }
 
 /// The answer that an idempotency key has had.

@@ -350,14 +350,6 @@ impl History {
         self.model = older.model;
     }
 
-    /// The offset of a record in the middle of segment 1.
-    pub fn position_in_segment_1(&self) -> usize {
-        let size = self.options.segment_bytes;
-        let mut places = self.model.events.iter().map(|(_, place)| place.position);
-        let position = places.rfind(|position| *position < size + size / 2);
-        usize::try_from(position.unwrap() - size).unwrap()
-    }
-
     /// The store says what the model says, once nothing is left to apply and to sweep.
     pub fn check(&mut self) {
         self.apply_all().unwrap();

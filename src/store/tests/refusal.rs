@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::history::History;
+use super::retire::{TWO_SEGMENTS, retire};
 use crate::store::error::StoreError;
-use crate::store::examine::{Start, examine};
+use crate::store::examine::{Start, examine, salvage};
 use crate::store::fixtures::{copy_dir, scratch};
 use crate::store::journal::reader::Found;
 use crate::store::journal::record;
@@ -265,36 +266,72 @@ fn a_record_that_is_whole_and_says_nothing_is_refused_by_its_place() {
     });
 }
 
-#[test]
-fn a_missing_first_segment_is_refused_where_it_is_still_needed() {
-    let mut history = history();
-    history.reopen();
-    history.checkpoint().unwrap();
-    let needed = history.store().ledger.located_before(u64::MAX, 1).unwrap();
-    let needed = needed.keys().next().unwrap().position;
-    history.crash();
+/// A store that loses the first segment that is not retired: refused, and named; and what is left can be
+/// saved.
+fn lose_the_first_segment(history: &History, retired: u64, keep_state: bool) {
     let dir = scratch();
     copy_dir(history.dir(), dir.path());
+    if !keep_state {
+        std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    }
     let layout = Layout {
         dir: dir.path().join("journal"),
         ..history.layout()
     };
-    let lost = layout.segment_of(needed);
+    let lost = layout.segment_of(retired);
     for number in layout.list().unwrap().into_iter().filter(|it| *it <= lost) {
         std::fs::remove_file(layout.path(number)).unwrap();
     }
+    let named = layout.path(lost);
     let options = Options {
         dir: dir.path().to_owned(),
         ..history.options.clone()
     };
     let before = journal(&layout);
     let error = open(&options).map(|store| store.report).unwrap_err();
-    let named = layout.path(lost);
     assert!(
         matches!(&error, StoreError::Damaged { path, .. } if *path == named),
         "{error}"
     );
     assert_eq!(journal(&layout), before);
+    let report = examine(&options).unwrap().unwrap();
+    assert_eq!(
+        (report.is_healthy(), report.start),
+        (
+            false,
+            Start::Refuses {
+                why: error.to_string()
+            }
+        )
+    );
+
+    let out = scratch();
+    let out = out.path().join("saved");
+    salvage(&options, &out).unwrap().unwrap();
+    let saved = Options {
+        dir: out.clone(),
+        ..options
+    };
+    for _ in 0..2 {
+        let store = open(&saved).unwrap();
+        assert!(store.log.start() > layout.first_position(0));
+        std::fs::remove_dir_all(out.join("state")).unwrap();
+    }
+}
+
+#[test]
+fn a_lost_first_segment_is_not_taken_for_a_retired_one() {
+    for keep_state in [true, false] {
+        let mut history = history();
+        lose_the_first_segment(&history, 0, keep_state);
+        history.reopen();
+        history.run(60).unwrap();
+        retire(&mut history, &TWO_SEGMENTS).unwrap();
+        let retired = history.store().ledger.retired();
+        assert!(retired > 0, "nothing was retired");
+        history.crash();
+        lose_the_first_segment(&history, retired, keep_state);
+    }
 }
 
 #[test]

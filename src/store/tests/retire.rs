@@ -8,10 +8,11 @@ use crate::domain::directory::Change;
 use crate::domain::directory::fixtures::subscription;
 use crate::domain::event::IdempotencyMark;
 use crate::domain::retention::Retention;
-use crate::store::carried::{CarriedKey, Carry};
+use crate::store::carried::CarriedKey;
 use crate::store::committer::Commit;
 use crate::store::error::StoreError;
 use crate::store::fixtures::{all_open, apply_all, checkpoint, commit, event, options, scratch};
+use crate::store::retention::Oldest;
 use crate::store::state::rows::{self, IDEMPOTENCY_KEEP_MS, KeyedRequest};
 use crate::store::{Store, open, retention};
 
@@ -47,6 +48,7 @@ pub fn retire(history: &mut History, kept: &Retention) -> Result<(), StoreError>
             };
             history.store().work.commit(made)?;
         }
+        announce(history, &oldest)?;
         history.checkpoint()?;
         if history.random.chance(20) {
             return Ok(());
@@ -54,6 +56,22 @@ pub fn retire(history: &mut History, kept: &Retention) -> Result<(), StoreError>
         assert!(retention::remove(&history.store().log, &oldest)?);
     }
     Ok(())
+}
+
+/// Has the journal say that a segment goes, and carries its keys.
+fn announce(history: &mut History, oldest: &Oldest) -> Result<(), StoreError> {
+    let mut from = Some(history.store().log.start());
+    while let Some(position) = from {
+        let store = history.store();
+        let found = retention::keys(&store.log, oldest, position, 1)?;
+        from = found.next;
+        let made = Commit {
+            carry: found.carry,
+            ..Commit::default()
+        };
+        store.work.commit(made)?;
+    }
+    history.apply_all()
 }
 
 fn step(store: &mut Store, kept: &Retention, now_ms: u64) -> Vec<Attempt> {
@@ -77,6 +95,14 @@ fn step(store: &mut Store, kept: &Retention, now_ms: u64) -> Vec<Attempt> {
         commit(store, made);
         apply_all(store);
     }
+    let start = store.log.start();
+    let last = retention::keys(&store.log, &oldest, start, now_ms).unwrap();
+    let made = Commit {
+        carry: last.carry,
+        ..Commit::default()
+    };
+    commit(store, made);
+    apply_all(store);
     checkpoint(store);
     assert!(retention::remove(&store.log, &oldest).unwrap());
     ended
@@ -222,14 +248,9 @@ fn a_key_that_was_used_anew_keeps_its_newest_answer_when_its_segment_goes() {
     let start = store.log.start();
     let found = retention::keys(&store.log, &oldest.unwrap(), start, later_ms).unwrap();
     let over = |key: &CarriedKey| key.request.expires_at_ms <= later_ms;
-    assert!(!found.keys.is_empty() && !found.keys.iter().any(over));
-    let carry = Carry {
-        as_of: store.log.end(),
-        keys: found.keys,
-        ..Carry::default()
-    };
+    assert!(!found.carry.keys.is_empty() && !found.carry.keys.iter().any(over));
     let carried = Commit {
-        carry,
+        carry: found.carry,
         ..Commit::default()
     };
     commit(&store, carried);

@@ -155,7 +155,7 @@ impl History {
                     self.accepted(&asked.events, Some(record.position));
                 }
                 // These change nothing that a user can see.
-                Entry::Snapshot(_) | Entry::Carried(_) | Entry::Keys(_) => {}
+                Entry::Snapshot(_) | Entry::Carried(_) | Entry::Keys(_) | Entry::Retired(_) => {}
             }
         }
     }
