@@ -1,11 +1,10 @@
 //! A relay that is used for longer than it keeps things: events come in at a steady pace, are delivered,
 //! and go again with their segments.
 //!
-//! Prints what that costs the disk, per byte of payload: what is written, what is kept; that the space
-//! comes back; and the latency of every second, so that one can see whether a roll-over, a checkpoint
-//! or a removal shows in it: the seconds in which a segment came or went are set beside the others. For
-//! how many seconds is `BENCH_CHURN_S`; the line for each second goes to the file `BENCH_CHURN_PLOT`
-//! names, if it does.
+//! Prints that the space comes back, and the latency of every second, so that one can see whether a
+//! roll-over, a checkpoint or a removal shows in it: the seconds in which a segment came or went are set
+//! beside the others. For how many seconds is `BENCH_CHURN_S`; the line for each second goes to the file
+//! `BENCH_CHURN_PLOT` names, if it does.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -35,7 +34,6 @@ pub fn run(body: &str) {
     let seconds: u64 = std::env::var("BENCH_CHURN_S").map_or(DEFAULT_SECONDS, |given| {
         given.parse().expect("BENCH_CHURN_S is a number")
     });
-    kept(body);
     let max_bytes = MAX_BYTES.to_string();
     let relay = Relay::start_with(&[("POSTRIDER_RETENTION__MAX_BYTES", &max_bytes)]);
     let sink = Sink::start();
@@ -65,34 +63,10 @@ pub fn run(body: &str) {
         last.1,
         store_bytes(&relay) as f64 / 1e6
     );
-    println!(
-        "            {:.2} bytes written per byte of payload",
-        relay.written_bytes() as f64 / payload
-    );
     compare(&lines);
     if let Ok(path) = std::env::var("BENCH_CHURN_PLOT") {
         std::fs::write(&path, plot(&lines)).expect("the plot is written");
     }
-}
-
-/// What one succeeding subscription keeps on disk, before anything is removed.
-fn kept(body: &str) {
-    let relay = Relay::start();
-    let sink = Sink::start();
-    relay.subscribe(sink.address(), "**");
-    let empty = store_bytes(&relay);
-    let sent = load::run(&relay.load(body), CONNECTIONS, Duration::from_secs(20));
-    sink.wait_for(sent.count(), sent.started());
-    std::thread::sleep(Duration::from_secs(2));
-    let payload = (sent.count() * BODY_BYTES) as f64;
-    println!(
-        "kept        {:.2} bytes on disk and {:.2} written per byte of payload ({} events, all delivered; \
-         {:.0} MB that an empty store takes are left out)",
-        (store_bytes(&relay) - empty) as f64 / payload,
-        relay.written_bytes() as f64 / payload,
-        sent.count(),
-        empty as f64 / 1e6
-    );
 }
 
 fn second(mut samples: Vec<Sample>, turned: u64, store_mb: f64, relay: &Relay) -> Second {

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub struct Load {
     address: SocketAddr,
     request: Arc<[u8]>,
+    may_be_refused: bool,
 }
 
 impl Load {
@@ -22,6 +23,15 @@ impl Load {
         Self {
             address,
             request: request(address, path, key, body).into(),
+            may_be_refused: false,
+        }
+    }
+
+    /// The same, sent by somebody who takes a 503 for an answer. Only what is accepted is counted.
+    pub fn refusable(self) -> Self {
+        Self {
+            may_be_refused: true,
+            ..self
         }
     }
 }
@@ -167,8 +177,9 @@ async fn send(load: Load, until: Instant) -> Vec<u32> {
     let mut buffer = vec![0; 4096];
     while Instant::now() < until {
         let began = Instant::now();
-        exchange(&mut stream, &load, &mut buffer).await;
-        latencies_us.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+        if exchange(&mut stream, &load, &mut buffer).await {
+            latencies_us.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+        }
     }
     latencies_us
 }
@@ -180,8 +191,8 @@ async fn connect(load: &Load) -> tokio::net::TcpStream {
     stream
 }
 
-/// Sends the request and waits for its answer, a 2xx.
-async fn exchange(stream: &mut tokio::net::TcpStream, load: &Load, buffer: &mut [u8]) {
+/// Sends the request and waits for its answer. Says whether it is a 2xx, which most loads insist on.
+async fn exchange(stream: &mut tokio::net::TcpStream, load: &Load, buffer: &mut [u8]) -> bool {
     let sent = stream.write_all(&load.request).await;
     sent.expect("the request is taken");
     let mut filled = 0;
@@ -193,11 +204,13 @@ async fn exchange(stream: &mut tokio::net::TcpStream, load: &Load, buffer: &mut 
             break;
         }
     }
+    let accepted = buffer.starts_with(b"HTTP/1.1 2");
     assert!(
-        buffer.starts_with(b"HTTP/1.1 2"),
+        accepted || load.may_be_refused && buffer.starts_with(b"HTTP/1.1 503"),
         "{}",
         String::from_utf8_lossy(&buffer[..filled])
     );
+    accepted
 }
 
 /// The length of the message that begins here, once its head is whole.

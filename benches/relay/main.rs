@@ -1,7 +1,7 @@
 //! How fast the relay is, beside what the same machine can do at best, in one run.
 //!
 //! `cargo bench` prints three figures, each the median of several rounds that alternate, and what a
-//! backlog and a long life cost ([`backlog`], [`churn`]):
+//! backlog, a byte on the disk and a long life cost ([`backlog`], [`bytes`], [`churn`]), and a flood ([`overload`]):
 //!
 //! - *accepted*: durable events a second at 64 connections and 1 KiB, as a ratio to a bare actix-web
 //!   handler that reads the same body and answers a uuid;
@@ -20,8 +20,10 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 mod backlog;
+mod bytes;
 mod churn;
 mod load;
+mod overload;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -67,9 +69,20 @@ fn main() {
     if wanted("backlog") {
         backlog::run(&body);
     }
+    if wanted("bytes") {
+        bytes::run(&body);
+    }
+    if wanted("overload") {
+        overload::run(&body);
+    }
     if wanted("churn") {
         churn::run(&body);
     }
+}
+
+fn have(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
 fn cores() -> usize {
@@ -200,6 +213,26 @@ impl Relay {
 
     /// With settings of its own, as environment variables.
     fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::start_by(|dir, owner| serve(dir, owner, settings))
+    }
+
+    /// Under `strace`, which writes every call that writes or syncs a file to this one.
+    fn start_traced(trace: &Path) -> Self {
+        Self::start_by(|dir, owner| {
+            let mut strace = Command::new("strace");
+            strace
+                .args(["-D", "-f", "-y", "-s0", "--seccomp-bpf", "-o"])
+                .arg(trace)
+                .args([
+                    "-e",
+                    "trace=write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync",
+                ])
+                .args(["-e", "signal=none", "--", env!("CARGO_BIN_EXE_postrider")]);
+            Process::start(configured(&mut strace, dir, owner))
+        })
+    }
+
+    fn start_by(serve: impl FnOnce(&Path, &str) -> Process) -> Self {
         use secrecy::ExposeSecret;
         // On the disk that the build is on: a temporary directory may be in memory.
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
@@ -208,7 +241,7 @@ impl Relay {
             getrandom::fill,
         );
         let owner = owner.expect("random numbers").expose_secret().to_owned();
-        let process = serve(dir.path(), &owner, settings);
+        let process = serve(dir.path(), &owner);
         let made = load::post(
             process.address,
             "/v1/integrations",
@@ -259,17 +292,6 @@ impl Relay {
         self.dir.path().join("store")
     }
 
-    /// What the process had written to the disk, as the kernel counts it.
-    fn written_bytes(&self) -> u64 {
-        let io = std::fs::read_to_string(format!("/proc/{}/io", self.process.child.id()));
-        let io = io.unwrap_or_default();
-        let line = io
-            .lines()
-            .find_map(|line| line.strip_prefix("write_bytes:"));
-        line.and_then(|bytes| bytes.trim().parse().ok())
-            .unwrap_or(0)
-    }
-
     fn resident_mb(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id()));
         let status = status.unwrap_or_default();
@@ -286,15 +308,17 @@ impl Relay {
 }
 
 fn serve(dir: &Path, owner: &str, settings: &[(&str, &str)]) -> Process {
-    Process::start(
-        Command::new(env!("CARGO_BIN_EXE_postrider"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(dir.join("store"))
-            .env("POSTRIDER_BOOTSTRAP_KEY", owner)
-            .env("POSTRIDER_OUTBOUND__ALLOW", "127.0.0.0/8")
-            .env("POSTRIDER_RATE_LIMIT__MANAGE", "off")
-            .envs(settings.iter().copied()),
-    )
+    let mut relay = Command::new(env!("CARGO_BIN_EXE_postrider"));
+    Process::start(configured(&mut relay, dir, owner).envs(settings.iter().copied()))
+}
+
+fn configured<'a>(command: &'a mut Command, dir: &Path, owner: &str) -> &'a mut Command {
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(dir.join("store"))
+        .env("POSTRIDER_BOOTSTRAP_KEY", owner)
+        .env("POSTRIDER_OUTBOUND__ALLOW", "127.0.0.0/8")
+        .env("POSTRIDER_RATE_LIMIT__MANAGE", "off")
 }
 
 /// A text in a JSON object.

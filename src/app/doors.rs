@@ -9,19 +9,15 @@ use actix_web::rt::net::UnixStream;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use rustix::fs::Mode;
-use rustix::process::{Resource, getrlimit, umask};
+use rustix::process::umask;
 
-use super::{AppError, SOCKET};
+use super::{AppError, SOCKET, open_files};
 use crate::config::Config;
 use crate::http::gate::LocalSocket;
 use crate::http::{Relay, routes};
 
 /// The longest path that a Unix socket can have.
 pub const MAX_SOCKET_PATH_BYTES: usize = 107;
-/// The share of the files that this process may have open that clients' connections may take. The rest
-/// is for receivers' connections and for the store: a journal that cannot open its next segment ends
-/// the process. Beyond it, connections wait to be accepted.
-const CLIENTS_SHARE: u64 = 2;
 /// Connections that one worker holds at most, however many files there may be.
 const MAX_CONNECTIONS: u64 = 25_000;
 
@@ -88,8 +84,7 @@ pub fn serve(
 
 /// The connections that each of so many workers may hold.
 fn max_connections(workers: usize) -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let each = files / CLIENTS_SHARE / u64::try_from(workers).unwrap_or(u64::MAX);
+    let each = open_files::for_clients() / u64::try_from(workers).unwrap_or(u64::MAX);
     usize::try_from(each.clamp(1, MAX_CONNECTIONS)).unwrap_or(1)
 }
 

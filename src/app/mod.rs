@@ -7,6 +7,7 @@
 mod doors;
 mod first_start;
 pub mod offline;
+mod open_files;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -34,7 +35,7 @@ use crate::http::backup::Turn;
 use crate::http::body::Arriving;
 use crate::http::cursor::Cursors;
 use crate::http::{Limits, Relay};
-use crate::outbound::{Client, ClientError, Guard};
+use crate::outbound::{Client, ClientError, Guard, Sockets};
 use crate::store::archive::ArchiveError;
 use crate::store::error::StoreError;
 use crate::store::portable::PortableError;
@@ -332,8 +333,9 @@ fn defaults(config: &Config) -> Result<Defaults, AppError> {
 /// One thread for deliveries for every two cores: the others take events in.
 fn homes(guard: &Arc<Guard>) -> Result<Vec<Home>, AppError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let sockets = Sockets::new(usize::try_from(open_files::for_receivers()).unwrap_or(usize::MAX));
     let home = |_| {
-        let client = Client::new(Arc::clone(guard))?;
+        let client = Client::new(Arc::clone(guard), sockets.clone())?;
         Ok(Home {
             arbiter: Arbiter::new().handle(),
             client,

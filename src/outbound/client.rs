@@ -23,6 +23,7 @@ use rustls::crypto::ring;
 
 use super::connector::{Bounded, Connector, MAX_CONNECT_TIME, Resolve, SystemResolver};
 use super::guard::Guard;
+use super::sockets::Sockets;
 use super::{Outgoing, Reply, SendError, classify, retry_after};
 
 /// How much of a response's body is read, give or take one read.
@@ -68,17 +69,21 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that reaches only what `guard` permits.
-    pub fn new(guard: Arc<Guard>) -> Result<Self, ClientError> {
-        Self::with_resolver(guard, SystemResolver::default())
+    /// A client that reaches only what `guard` permits, over as many connections as `sockets` has room for.
+    pub fn new(guard: Arc<Guard>, sockets: Sockets) -> Result<Self, ClientError> {
+        Self::with_resolver(guard, SystemResolver::default(), sockets)
     }
 
-    fn with_resolver(guard: Arc<Guard>, resolver: impl Resolve) -> Result<Self, ClientError> {
+    fn with_resolver(
+        guard: Arc<Guard>,
+        resolver: impl Resolve,
+        sockets: Sockets,
+    ) -> Result<Self, ClientError> {
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(ring::default_provider())?
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Connector::new(guard, resolver));
+            .wrap_connector(Connector::new(guard, resolver, sockets));
         // `retry_canceled_requests` stays on: a request is sent again, at once
         // and on another connection, only if an idle connection turned out dead
         // before a byte of the request was written.
@@ -174,9 +179,13 @@ mod tests {
         Arc::new(Guard::new(vec![allow.parse().unwrap()]))
     }
 
+    fn sockets() -> Sockets {
+        Sockets::new(64)
+    }
+
     fn scripted(allow: &str, addresses: &[&'static str]) -> Client {
         let resolver = Scripted(Mutex::new(addresses.to_vec()));
-        Client::with_resolver(guard(allow), resolver).unwrap()
+        Client::with_resolver(guard(allow), resolver, sockets()).unwrap()
     }
 
     fn outgoing(url: &str) -> Outgoing {
@@ -189,7 +198,7 @@ mod tests {
     }
 
     async fn post(url: &str) -> Result<Reply, SendError> {
-        let client = Client::new(guard(LOOPBACK)).unwrap();
+        let client = Client::new(guard(LOOPBACK), sockets()).unwrap();
         client.post(outgoing(url)).await
     }
 
@@ -273,7 +282,7 @@ mod tests {
         for (name, value) in [("webhook-id", "1"), ("content-length", "7")] {
             request.headers.insert(name, value.parse().unwrap());
         }
-        let client = Client::new(guard(LOOPBACK)).unwrap();
+        let client = Client::new(guard(LOOPBACK), sockets()).unwrap();
         for _ in 0..2 {
             let reply = client.clone().post(request.clone()).await.unwrap();
             assert_eq!(reply.status, 200);
@@ -318,7 +327,7 @@ mod tests {
             let (url, mut sent_bytes) = endless(start, piece, pace).await;
             let mut request = outgoing(&url);
             request.timeout = Duration::from_millis(300);
-            let client = Client::new(guard(LOOPBACK)).unwrap();
+            let client = Client::new(guard(LOOPBACK), sockets()).unwrap();
             let error = client.post(request).await.unwrap_err();
             assert_eq!(error.class(), "timeout", "{start:?} {piece:.26}");
             // The receiver noticed that it was hung up on.
@@ -373,7 +382,7 @@ mod tests {
     #[tokio::test]
     async fn a_private_receiver_that_is_not_allowed_sees_no_connection() {
         let (url, mut connections) = receiver(async |_| ()).await;
-        let client = Client::new(Arc::default()).unwrap();
+        let client = Client::new(Arc::default(), sockets()).unwrap();
         let error = client.post(outgoing(&url)).await.unwrap_err();
         assert_eq!(error.to_string(), "address not allowed");
         assert!(connections.try_recv().is_err());

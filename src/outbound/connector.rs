@@ -17,13 +17,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower_service::Service;
 
 use super::guard::{Guard, is_localhost, permits_port};
+use super::sockets::{Socket, Sockets};
 
 /// How long one address may take to accept: a lost first SYN is repeated after
 /// one second, a second one after three.
@@ -109,24 +109,27 @@ pub struct Connector {
 struct Shared {
     guard: Arc<Guard>,
     resolver: Box<dyn Resolve>,
+    sockets: Sockets,
 }
 
 impl Connector {
-    /// A connector that asks `resolver` for addresses and `guard` about each.
-    pub fn new(guard: Arc<Guard>, resolver: impl Resolve) -> Self {
+    /// A connector that asks `resolver` for addresses and `guard` about each, and opens no more
+    /// connections than there is room for.
+    pub fn new(guard: Arc<Guard>, resolver: impl Resolve, sockets: Sockets) -> Self {
         Self {
             shared: Arc::new(Shared {
                 guard,
                 resolver: Box::new(resolver),
+                sockets,
             }),
         }
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<TcpStream>;
+    type Response = Socket;
     type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Socket, ConnectError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
@@ -136,7 +139,8 @@ impl Service<Uri> for Connector {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let vetted = shared.vetted_addresses(&uri).await?;
-            dial(&vetted).await.map(TokioIo::new)
+            let room = shared.sockets.room().await;
+            Ok(Socket::new(dial(&vetted).await?, room))
         })
     }
 }
@@ -277,7 +281,7 @@ mod tests {
         resolver: impl Resolve,
         uri: &str,
     ) -> Result<TcpStream, ConnectError> {
-        let mut connector = Connector::new(Arc::clone(guard), resolver);
+        let mut connector = Connector::new(Arc::clone(guard), resolver, Sockets::new(1));
         Ok(connector.call(uri.parse().unwrap()).await?.into_inner())
     }
 
@@ -340,6 +344,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_waits_for_room_until_another_is_closed() {
+        let (_listener, port) = listen().await;
+        let uri: Uri = format!("http://127.0.0.1:{port}/").parse().unwrap();
+        let guard = guard(&["127.0.0.0/8"]);
+        let mut connector = Connector::new(guard, fixed(&[]), Sockets::new(2));
+        let open: [_; 2] = [
+            connector.call(uri.clone()).await.unwrap(),
+            connector.call(uri.clone()).await.unwrap(),
+        ];
+        let mut third = connector.call(uri);
+        let early = timeout(Duration::from_millis(200), &mut third).await;
+        assert!(early.is_err(), "there was no room");
+        drop(open);
+        third.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_name_without_an_address_is_not_resolved() {
         let missing = connect(&guard(&[]), fixed(&[]), "http://none.example/").await;
         assert!(
@@ -373,7 +394,7 @@ mod tests {
                 Box::pin(std::future::pending())
             }
         }
-        let connector = Connector::new(guard(&[]), Silent);
+        let connector = Connector::new(guard(&[]), Silent, Sockets::new(1));
         let mut bounded = Bounded::new(connector, Duration::from_millis(200));
         let uri = Uri::from_static("http://silent.example/");
         let error = bounded.call(uri).await.unwrap_err();

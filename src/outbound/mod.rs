@@ -3,6 +3,7 @@
 //! * [`guard`] decides which addresses, names and ports may be reached.
 //! * [`connector`] resolves a name, shows every address to the guard and dials
 //!   only what it let through.
+//! * [`sockets`] bounds how many connections are open at once.
 //! * [`client`] posts one body and reads a bounded reply over pooled connections.
 //!
 //! This page is what the floors above see of it: what goes out ([`Outgoing`]),
@@ -14,6 +15,7 @@
 pub mod client;
 pub mod connector;
 pub mod guard;
+pub mod sockets;
 
 use std::error::Error;
 use std::io;
@@ -27,6 +29,7 @@ use http::header::{self, HeaderMap};
 pub use client::{Client, ClientError, KEPT_RESPONSE_BYTES, MAX_RESPONSE_BYTES};
 use connector::ConnectError;
 pub use guard::{Guard, UrlRefused};
+pub use sockets::Sockets;
 
 type Cause = Box<dyn Error + Send + Sync>;
 

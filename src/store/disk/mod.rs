@@ -42,6 +42,10 @@ pub trait Disk: Debug + Send + Sync {
     /// Removes a file. It stays away for good once its directory is synced.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a file of any size for good, its directory synced, and lets no sync of another file wait
+    /// for that.
+    fn remove_large(&self, path: &Path) -> io::Result<()>;
+
     /// Makes a directory that only its owner may look into (mode 0700). Its name lasts once the
     /// directory above is synced.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
@@ -96,6 +100,7 @@ pub fn sync_name(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// The directory that holds this.
 fn parent(dir: &Path) -> &Path {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))

@@ -127,8 +127,7 @@ impl Layout {
         if self.disk.exists(&index).map_err(io())? {
             self.disk.remove(&index).map_err(io())?;
         }
-        self.disk.remove(&path).map_err(io())?;
-        self.sync_dir()
+        self.disk.remove_large(&path).map_err(io())
     }
 
     /// Opens the file of a segment.
