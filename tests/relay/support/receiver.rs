@@ -197,10 +197,11 @@ impl Receiver {
                 .wait_timeout_while(self.shared.state(), PATIENCE, |state| {
                     state.arrived.len() < count
                 });
-        let (state, _) = waited.unwrap();
-        let found = state.arrived.len();
+        // Let go of before anything can fail: the receiver is still to be dropped.
+        let arrived = waited.unwrap().0.arrived.clone();
+        let found = arrived.len();
         assert!(found >= count, "{found} of {count} deliveries arrived");
-        state.arrived.clone()
+        arrived
     }
 }
 
