@@ -19,6 +19,7 @@ mod command_line;
 mod crash;
 mod dialects;
 mod doctor;
+mod documents;
 mod full_disk;
 mod idempotency;
 mod journey;

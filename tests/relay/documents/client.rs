@@ -1,0 +1,124 @@
+//! The programs that the documents' snippets are written for, as `tests/run` installs them.
+//!
+//! A client that is not here is named loudly, with the reason; its tests pass without having run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+/// Sets PHP up as it is inside of a Laravel application.
+const LARAVEL_APPLICATION: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/relay/documents/application.php"
+);
+
+/// The clients that `tests/run` found or installed, so that none of them is left out in silence.
+const PROMISED: &str = "POSTRIDER_TEST_CLIENTS";
+
+/// Who runs a snippet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// `curl`, called by a shell.
+    Curl,
+    /// Python with `requests`.
+    Requests,
+    /// Node with `axios`.
+    Axios,
+    /// Node's own `fetch`.
+    Fetch,
+    /// Ruby's own `net/http`.
+    Ruby,
+    /// PHP with Laravel's `illuminate/http`.
+    Laravel,
+}
+
+impl Client {
+    /// Whether it can run here; if not, says so, and fails where `tests/run` has promised it.
+    pub fn is_here(self) -> bool {
+        let probe: &[&str] = match self {
+            Self::Curl => &["-c", "curl --version"],
+            Self::Requests => &["-c", "import requests"],
+            Self::Axios => &["-e", "require('axios')"],
+            Self::Fetch => &["-e", "fetch.name"],
+            Self::Ruby => &["-e", "require 'net/http'; require 'openssl'"],
+            Self::Laravel => &[LARAVEL_APPLICATION],
+        };
+        let reason = match self.command().args(probe).output() {
+            Ok(output) if output.status.success() => return true,
+            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            Err(error) => error.to_string(),
+        };
+        println!("!!! NOT RUN: {self:?} is not here (tests/run installs it): {reason}");
+        let name = format!("{self:?}").to_lowercase();
+        let promised = std::env::var(PROMISED).unwrap_or_default();
+        assert!(promised.split(' ').all(|client| client != name), "{reason}");
+        false
+    }
+
+    /// Runs a file in its folder, with these variables besides, and the authority trusted.
+    pub fn run(
+        self,
+        folder: &Path,
+        file: &str,
+        variables: &[(&str, &str)],
+        authority: &Path,
+    ) -> Output {
+        let mut command = self.command();
+        if self == Self::Laravel {
+            let application = format!("auto_prepend_file={LARAVEL_APPLICATION}");
+            let authority = format!("curl.cainfo={}", authority.display());
+            command.args(["-d", &application, "-d", &authority]);
+        }
+        command
+            .arg(file)
+            .current_dir(folder)
+            .env("CURL_CA_BUNDLE", authority)
+            .env("REQUESTS_CA_BUNDLE", authority)
+            .env("NODE_EXTRA_CA_CERTS", authority)
+            .env("SSL_CERT_FILE", authority)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap()
+    }
+
+    /// The program, with everything but what it shall run; nothing of it leaves this machine.
+    fn command(self) -> Command {
+        let mut command = match self {
+            Self::Curl => Command::new("sh"),
+            Self::Requests => Command::new(*PYTHON),
+            Self::Axios | Self::Fetch => Command::new("node"),
+            Self::Ruby => Command::new("ruby"),
+            Self::Laravel => {
+                let mut php = Command::new("php");
+                php.args(["-d", "display_errors=stderr"]);
+                php
+            }
+        };
+        for (name, _) in std::env::vars_os() {
+            let upper = name.to_string_lossy().to_uppercase();
+            if upper.ends_with("_PROXY") || upper.ends_with("_API_KEY") {
+                command.env_remove(name);
+            }
+        }
+        command.env("NODE_PATH", node_modules());
+        command
+    }
+}
+
+/// The first python3 that has `requests`: Debian's package serves Debian's own only.
+static PYTHON: LazyLock<&str> = LazyLock::new(|| {
+    let has_requests = |python: &&&str| {
+        let tried = Command::new(python)
+            .args(["-c", "import requests"])
+            .output();
+        tried.is_ok_and(|output| output.status.success())
+    };
+    let candidates = ["python3", "/usr/bin/python3"];
+    candidates.iter().find(has_requests).unwrap_or(&"python3")
+});
+
+/// Where `tests/run` puts Node's packages.
+fn node_modules() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    target.join("clients/node/node_modules")
+}

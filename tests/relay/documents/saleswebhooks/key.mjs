@@ -1,0 +1,1 @@
+const apiKey = process.env.SALESWEBHOOKS_API_KEY;
