@@ -9,11 +9,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
 use super::now_ms;
+use super::vault::Vault;
 use crate::domain::delivery::{Attempt, KEPT_RESPONSE_BYTES, Outcome, Reply, Verdict, judge};
 use crate::domain::directory::Subscription;
 use crate::domain::event::{Content, Event};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retry::Schedule;
+use crate::domain::signature::SigningSecret;
 use crate::outbound::{Client, Outgoing, SendError};
 use crate::store::ledger::Todo;
 
@@ -31,19 +33,26 @@ const X_POSTRIDER_ATTEMPT: HeaderName = HeaderName::from_static("x-postrider-att
 pub struct Target {
     /// As it was when the target was parsed.
     pub subscription: Arc<Subscription>,
+    secret: SigningSecret,
     url: http::Uri,
     host: Option<HeaderValue>,
 }
 
 impl Target {
-    /// Parses a subscription's URL. It was vetted when it was saved, so `None` is not expected.
-    pub fn of(subscription: Arc<Subscription>) -> Option<Self> {
+    /// Parses a subscription's URL and opens its secret. Both were vetted, the one when it was saved and the
+    /// other at the start, so `None` is not expected.
+    pub fn of(subscription: Arc<Subscription>, vault: &Vault) -> Option<Self> {
+        let secret = vault.open(&subscription);
+        let secret = secret
+            .map_err(|error| log::error!(subscription:% = subscription.id; "its secret cannot be used: {error}"))
+            .ok()?;
         let url: http::Uri = subscription.url.parse().ok()?;
         let host = url
             .authority()
             .and_then(|host| HeaderValue::from_str(host.as_str()).ok());
         Some(Self {
             subscription,
+            secret,
             url,
             host,
         })
@@ -206,10 +215,7 @@ fn unsent(
 
 fn headers(target: &Target, event: &Event, number: u16, timestamp_seconds: u64) -> HeaderMap {
     let id = event.meta.id.to_string();
-    let signature = target
-        .subscription
-        .secret
-        .sign(&id, timestamp_seconds, &event.body);
+    let signature = target.secret.sign(&id, timestamp_seconds, &event.body);
     let mut headers = HeaderMap::with_capacity(8);
     let mut put = |name, value: Bytes| {
         // Every value is ASCII that we made; one that is no header value would be left out, and the

@@ -16,6 +16,7 @@ use dashmap::DashMap;
 use super::directory::{DirectoryHandle, View};
 use super::now_ms;
 use crate::domain::api_key::{self, KeyFormError, KeyHash};
+use crate::domain::audit::Doer;
 use crate::domain::directory::{Change, KeyRecord};
 use crate::domain::ids::{AccountId, IntegrationId, KeyId};
 use crate::domain::permission::{Permission, Permissions};
@@ -30,6 +31,9 @@ pub enum AuthError {
     /// There is no key.
     #[error("no API key was given")]
     Missing,
+    /// There is one in the URL, where logs and histories keep it.
+    #[error("API keys are not accepted in the URL, where logs keep them")]
+    InUrl,
     /// It does not start with `lwa.`.
     #[error("the key has not the form of a key")]
     Format,
@@ -48,6 +52,14 @@ pub enum Principal {
 }
 
 impl Principal {
+    /// Who that is, for the audit.
+    pub fn doer(&self) -> Doer {
+        match self {
+            Self::Key(key) => Doer::Key(key.id),
+            Self::LocalOperator(_) => Doer::Operator,
+        }
+    }
+
     /// The account that is acted for.
     pub fn account(&self) -> AccountId {
         match self {
@@ -106,13 +118,13 @@ impl AuthHandle {
             KeyFormError::Mistyped => AuthError::Invalid,
         })?;
         let hash = KeyHash::of(key);
-        let found = self
+        let now_ms = now_ms();
+        let record = self
             .view
             .key(&hash)
-            .filter(|record| record.hash.matches(&hash));
-        let now_ms = now_ms();
-        let valid = found.filter(|record| record.expires_at_ms.is_none_or(|end| now_ms < end));
-        let record = valid.ok_or(AuthError::Invalid)?;
+            .filter(|record| record.is_opened_by(&hash, now_ms))
+            .filter(|record| !self.view.is_suspended(record.account))
+            .ok_or(AuthError::Invalid)?;
         self.uses.insert(record.id, now_ms);
         Ok(Principal::Key(record))
     }

@@ -28,13 +28,15 @@ use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use self::core::{Core, Next};
-use super::Unavailable;
 use super::attempt::{Target, attempt, cancelled, not_attempted};
 use super::directory::DirectoryHandle;
 use super::dispatch::{DispatchError, DispatchHandle};
 use super::outcomes::Outcomes;
 use super::queue::QueueHandle;
 use super::reads::Reads;
+use super::vault::Vault;
+use super::{Unavailable, now_ms};
+use crate::domain::audit::{Action, Deed, Doer};
 use crate::domain::delivery::{Attempt, Verdict};
 use crate::domain::directory::{Change, Subscription, SubscriptionStatus};
 use crate::domain::event::Place;
@@ -78,6 +80,8 @@ pub struct Shared {
     pub directory: DirectoryHandle,
     /// Where outcomes go.
     pub queue: QueueHandle,
+    /// Opens the secrets.
+    pub vault: Vault,
     /// What holds where a subscription says nothing else.
     pub defaults: Arc<Defaults>,
     /// The bound on attempts in flight and outcomes not journalled, over all lanes.
@@ -221,15 +225,20 @@ impl Lane {
         }
     }
 
-    /// The subscription as it is now: a change counts from the next attempt on.
+    /// The subscription as it is now: a change counts from the next attempt on. `None` also while its
+    /// account is suspended.
     fn target(&mut self) -> Option<Target> {
-        let current = self.shared.directory.view().subscription(self.id)?;
+        let view = self.shared.directory.view();
+        let current = view.subscription(self.id)?;
+        if view.is_suspended(current.account) {
+            return None;
+        }
         let fresh = self
             .target
             .as_ref()
             .is_some_and(|target| Arc::ptr_eq(&target.subscription, &current));
         if !fresh {
-            self.target = Target::of(current);
+            self.target = Target::of(current, &self.shared.vault);
         }
         self.target.clone()
     }
@@ -369,15 +378,22 @@ async fn pause_gone(directory: &DirectoryHandle, subscription: &Subscription) {
         let active = directory
             .subscription(id)
             .filter(|it| it.status == SubscriptionStatus::Active);
-        let change = active.map(|it| {
-            let reason = "the receiver answered 410 Gone".to_owned();
-            let status = SubscriptionStatus::Paused { reason };
-            Change::PutSubscription(Arc::new(Subscription {
-                status,
-                ..Subscription::clone(it)
-            }))
-        });
-        Ok::<_, ()>((change.into_iter().collect(), ()))
+        let Some(active) = active else {
+            return Ok::<_, ()>((Vec::new(), ()));
+        };
+        let reason = "the receiver answered 410 Gone".to_owned();
+        let paused = Change::PutSubscription(Arc::new(Subscription {
+            status: SubscriptionStatus::Paused { reason },
+            ..Subscription::clone(active)
+        }));
+        let deed = Deed {
+            at_ms: now_ms(),
+            account: active.account,
+            by: Doer::Relay,
+            action: Action::SubscriptionPaused,
+            target: paused.target(),
+        };
+        Ok((vec![paused, Change::Audited(deed.into())], ()))
     });
     match paused.await {
         Ok(()) => log::warn!(subscription:% = id; "paused: the receiver answered 410 Gone"),

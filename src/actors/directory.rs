@@ -7,19 +7,21 @@
 //!
 //! Lost in a crash: changes that were not answered.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+mod view;
+
+pub use self::view::View;
+
+use std::sync::Arc;
 
 use actix::fut::wrap_future;
 use actix::{Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
-use dashmap::DashMap;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::Unavailable;
 use super::health::{Health, Vital};
 use super::queue::{QueueError, QueueHandle};
-use crate::domain::api_key::KeyHash;
-use crate::domain::directory::{Change, Directory, Integration, KeyRecord, Subscription};
-use crate::domain::ids::SubscriptionId;
+use crate::domain::audit::Deed;
+use crate::domain::directory::{Change, Directory};
 
 const MAILBOX: usize = 64;
 
@@ -35,106 +37,6 @@ pub enum ChangeError<E> {
     /// The actor does not take more.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-}
-
-/// The directory as all may read it.
-#[derive(Debug, Default)]
-pub struct View {
-    directory: RwLock<Directory>,
-    keys: DashMap<KeyHash, Arc<KeyRecord>>,
-    doors: DashMap<String, Arc<Integration>>,
-    subscription_changes: watch::Sender<()>,
-}
-
-impl View {
-    /// The view of this directory.
-    pub fn new(directory: Directory) -> Self {
-        let view = Self::default();
-        for key in directory.keys() {
-            view.keys.insert(key.hash, Arc::clone(key));
-        }
-        for integration in directory.integrations() {
-            view.doors
-                .insert(integration.ingest_key.clone(), Arc::clone(integration));
-        }
-        *view
-            .directory
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = directory;
-        view
-    }
-
-    /// The directory. Not to be held across an await.
-    pub fn read(&self) -> RwLockReadGuard<'_, Directory> {
-        self.directory
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The key with this hash.
-    pub fn key(&self, hash: &KeyHash) -> Option<Arc<KeyRecord>> {
-        self.keys.get(hash).map(|key| Arc::clone(&key))
-    }
-
-    /// The integration whose ingest URL ends like this.
-    pub fn integration(&self, ingest_key: &str) -> Option<Arc<Integration>> {
-        self.doors
-            .get(ingest_key)
-            .map(|integration| Arc::clone(&integration))
-    }
-
-    /// The subscription of this id.
-    pub fn subscription(&self, id: SubscriptionId) -> Option<Arc<Subscription>> {
-        self.read().subscription(id).cloned()
-    }
-
-    /// Tells of every change of a subscription, once it can be read here.
-    pub fn subscription_changes(&self) -> watch::Receiver<()> {
-        self.subscription_changes.subscribe()
-    }
-
-    /// Shows a change, which is on disk.
-    pub fn apply(&self, change: &Change) {
-        let mut directory = self
-            .directory
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        match change {
-            Change::PutKey(key) => {
-                if let Some(old) = directory.key(key.id) {
-                    self.keys.remove(&old.hash);
-                }
-                self.keys.insert(key.hash, Arc::clone(key));
-            }
-            Change::DeleteKey(id) => {
-                if let Some(key) = directory.key(*id) {
-                    self.keys.remove(&key.hash);
-                }
-            }
-            Change::PutIntegration(integration) => {
-                if let Some(old) = directory.integration(integration.id) {
-                    self.doors.remove(&old.ingest_key);
-                }
-                self.doors
-                    .insert(integration.ingest_key.clone(), Arc::clone(integration));
-            }
-            Change::DeleteIntegration(id) => {
-                if let Some(integration) = directory.integration(*id) {
-                    self.doors.remove(&integration.ingest_key);
-                }
-                self.keys.retain(|_, key| key.integration != Some(*id));
-            }
-            Change::PutAccount(_)
-            | Change::KeysUsed(_)
-            | Change::PutSubscription(_)
-            | Change::DeleteSubscription(_) => {}
-        }
-        directory.apply(change);
-        drop(directory);
-        if matches!(change, Change::PutSubscription(_)) {
-            self.subscription_changes.send_replace(());
-        }
-    }
 }
 
 /// Reads and changes the directory.
@@ -240,6 +142,7 @@ impl Handler<Make> for DirectoryActor {
                 if result.is_ok() {
                     for change in &changes {
                         actor.view.apply(change);
+                        tell(change);
                     }
                 }
                 let _ = reply.send(result);
@@ -248,108 +151,16 @@ impl Handler<Make> for DirectoryActor {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::directory::fixtures::key;
-    use crate::domain::ids::{AccountId, IntegrationId, KeyId};
-
-    fn door() -> IntegrationId {
-        IntegrationId::from_bits(5)
-    }
-
-    fn integration(name: &str, ingest_key: &str) -> Change {
-        let made = Integration {
-            id: door(),
-            account: AccountId::from_bits(1),
-            name: name.to_owned(),
-            ingest_key: ingest_key.to_owned(),
-            created_at_ms: 0,
-        };
-        Change::PutIntegration(made.into())
-    }
-
-    /// A view with one door, a key bound to it and one that is not: made by changes, and made at once
-    /// from the directory that they add up to.
-    fn views() -> [View; 2] {
-        let mut bound = key(1, 1);
-        bound.integration = Some(door());
-        let view = View::default();
-        for change in [
-            integration("shop", "in_shop"),
-            Change::PutKey(bound.into()),
-            Change::PutKey(key(2, 1).into()),
-        ] {
-            view.apply(&change);
-        }
-        let restarted = View::new(view.read().clone());
-        [view, restarted]
-    }
-
-    fn hash(id: u64) -> KeyHash {
-        key(id, 1).hash
-    }
-
-    #[test]
-    fn keys_and_doors_are_found_by_what_a_request_shows() {
-        for view in views() {
-            assert_eq!(view.key(&hash(1)).unwrap().id, KeyId::from_bits(1));
-            assert_eq!(view.key(&hash(2)).unwrap().id, KeyId::from_bits(2));
-            assert!(view.key(&hash(3)).is_none());
-            assert_eq!(view.integration("in_shop").unwrap().id, door());
-            assert!(view.integration("in_other").is_none());
-        }
-    }
-
-    #[test]
-    fn a_deleted_integration_takes_its_door_and_its_keys_with_it() {
-        for view in views() {
-            view.apply(&Change::DeleteIntegration(door()));
-            assert!(view.integration("in_shop").is_none());
-            assert!(view.key(&hash(1)).is_none(), "a bound key still opens");
-            assert!(view.key(&hash(2)).is_some());
-            assert!(view.read().key(KeyId::from_bits(1)).is_none());
-        }
-    }
-
-    #[test]
-    fn a_deleted_key_opens_nothing_from_then_on() {
-        for view in views() {
-            view.apply(&Change::DeleteKey(KeyId::from_bits(2)));
-            assert!(view.key(&hash(2)).is_none());
-            assert!(view.key(&hash(1)).is_some());
-        }
-    }
-
-    #[test]
-    fn a_renamed_integration_keeps_its_door() {
-        for view in views() {
-            view.apply(&integration("store", "in_shop"));
-            assert_eq!(view.integration("in_shop").unwrap().name, "store");
-            assert!(view.key(&hash(1)).is_some());
-        }
-    }
-
-    #[test]
-    fn a_new_ingest_key_closes_the_old_one() {
-        for view in views() {
-            view.apply(&integration("shop", "in_new"));
-            assert!(view.integration("in_shop").is_none());
-            assert_eq!(view.integration("in_new").unwrap().id, door());
-        }
-    }
-
-    #[test]
-    fn a_changed_key_is_seen_changed_and_one_with_a_new_secret_closes_the_old_one() {
-        for view in views() {
-            let mut changed = key(2, 1);
-            changed.name = "renamed".to_owned();
-            view.apply(&Change::PutKey(changed.clone().into()));
-            assert_eq!(view.key(&hash(2)).unwrap().name, "renamed");
-            changed.hash = hash(9);
-            view.apply(&Change::PutKey(changed.into()));
-            assert!(view.key(&hash(9)).is_some());
-            assert!(view.key(&hash(2)).is_none(), "the old secret still opens");
-        }
+/// Says in the log what was done.
+fn tell(change: &Change) {
+    if let Change::Audited(deed) = change {
+        let Deed {
+            account,
+            by,
+            action,
+            target,
+            ..
+        } = &**deed;
+        log::info!(account:%, by:%, target:%; "{}", action.name());
     }
 }

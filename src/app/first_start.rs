@@ -28,6 +28,7 @@ pub async fn first_start(
     let account = Account {
         id: AccountId::from_random(getrandom::u64()?),
         name: "default".to_owned(),
+        suspended: false,
         created_at_ms,
     };
     let record = KeyRecord {
@@ -35,6 +36,7 @@ pub async fn first_start(
         account: account.id,
         name: "owner".to_owned(),
         hash: KeyHash::of(key.expose_secret()),
+        previous: None,
         permissions: Permissions::ALL,
         integration: None,
         environment: api_key::check_form(key.expose_secret())?,

@@ -8,6 +8,7 @@ mod doors;
 mod first_start;
 pub mod offline;
 mod open_files;
+pub mod secrets;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -20,17 +21,20 @@ use actix_web::dev::ServerHandle;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::actors::delivery::{Defaults, Shared};
+use crate::actors::directory::ChangeError;
 use crate::actors::dispatch::{DispatchHandle, Home};
 use crate::actors::health::Health;
 use crate::actors::outcomes::Outcomes;
 use crate::actors::rate_limit::Quotas;
 use crate::actors::reads::Reads;
+use crate::actors::vault::VaultError;
 use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit, retention};
 use crate::config::{Config, Limit};
 use crate::domain::api_key::{self, KeyFormError};
 use crate::domain::rate::Quota;
 use crate::domain::retention::Retention;
 use crate::domain::retry::{Schedule, ScheduleError};
+use crate::domain::sealed::SealError;
 use crate::http::backup::Turn;
 use crate::http::body::Arriving;
 use crate::http::cursor::Cursors;
@@ -38,6 +42,7 @@ use crate::http::{Limits, Relay};
 use crate::outbound::{Client, ClientError, Guard, Sockets};
 use crate::store::archive::ArchiveError;
 use crate::store::error::StoreError;
+use crate::store::key_file::KeyFileError;
 use crate::store::portable::PortableError;
 use crate::store::{self, Machine, Store};
 
@@ -98,6 +103,22 @@ pub enum AppError {
     /// The server failed.
     #[error("the server failed: {0}")]
     Server(std::io::Error),
+    /// The file of the sealing keys cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The key that the store's secrets are sealed under is not there.
+    #[error(
+        "signing secrets cannot be opened: {source}; bring {path} back, or give the key in POSTRIDER_SECRETS__KEY"
+    )]
+    SealingKey {
+        /// Which.
+        source: SealError,
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Secrets of an older release cannot be sealed.
+    #[error("signing secrets cannot be sealed: {0}")]
+    Reseal(#[from] ChangeError<VaultError>),
     /// The relay cannot go on.
     #[error("{0}")]
     Fatal(String),
@@ -163,6 +184,10 @@ pub async fn start(
 
     let outcomes = Outcomes::default();
     let (relay, lock) = start_actors(config, store, &outcomes)?;
+    let resealed = relay.vault.reseal(&relay.directory).await?;
+    if resealed > 0 {
+        log::info!(resealed; "signing secrets are sealed under another key than before");
+    }
     let first_key = first_start::first_start(&relay.directory, bootstrap_key).await?;
     let (dispatch, health) = (relay.dispatch.clone(), relay.health.clone());
     let server = doors::serve(relay, listener, config)?;
@@ -195,6 +220,7 @@ fn start_actors(
         ..
     } = store;
     let health = Health::default();
+    let vault = secrets::vault(config, ledger.directory())?;
     let guard = Arc::new(Guard::new(config.outbound.allow.clone()));
     let control = Arbiter::new().handle();
     let limits = queue::Limits {
@@ -220,6 +246,7 @@ fn start_actors(
         reads: Reads::default(),
         directory: directory.clone(),
         queue: queue.clone(),
+        vault: vault.clone(),
         defaults: Arc::new(defaults(config)?),
         outcomes: outcomes.clone(),
     };
@@ -254,11 +281,13 @@ fn start_actors(
         queue,
         dispatch,
         log,
+        vault,
         guard,
         health,
         arriving: Arriving::default(),
         cursors,
         limits,
+        trusted_proxies: config.server.trusted_proxies.clone().into(),
         backup: Turn::default(),
     };
     Ok((relay, lock))
@@ -312,6 +341,7 @@ fn quotas(config: &Config) -> Quotas {
     Quotas {
         manage: quota(config.rate_limit.manage),
         ingest: quota(config.rate_limit.ingest),
+        auth_failures: quota(config.rate_limit.auth_failures),
     }
 }
 

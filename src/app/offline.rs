@@ -6,7 +6,7 @@
 use std::io::{BufRead, Read, Write};
 use std::path::Path;
 
-use super::{AppError, store_options};
+use super::{AppError, secrets, store_options};
 use crate::actors::now_ms;
 use crate::config::Config;
 use crate::store::archive::{self, ArchiveError, Backup, Restored, Target, read};
@@ -36,9 +36,10 @@ pub fn receive(from: impl Read, to: &mut impl Write) -> Result<Made, AppError> {
 }
 
 /// Makes an archive of a store that no relay runs on.
-pub fn back_up(data_dir: &Path, to: &mut impl Write) -> Result<Made, AppError> {
+pub fn back_up(config: &Config, to: &mut impl Write) -> Result<Made, AppError> {
     let made_at_ms = now_ms();
-    let mut backup = Backup::of_stopped(data_dir, SEGMENT_BYTES, made_at_ms)?;
+    let key = secrets::find(config)?.map(|ring| ring.current());
+    let mut backup = Backup::of_stopped(&config.data_dir, SEGMENT_BYTES, key, made_at_ms)?;
     while let Some(block) = backup.next_block()? {
         to.write_all(&block).map_err(ArchiveError::Write)?;
     }
@@ -55,9 +56,10 @@ pub fn target(data_dir: &Path) -> Result<Target, AppError> {
     Ok(Target::new(data_dir)?)
 }
 
-/// Makes a store of an archive.
-pub fn restore(from: impl Read, target: &Target) -> Result<Restored, AppError> {
-    Ok(archive::restore(from, target)?)
+/// Makes a store of an archive, whose sealing key must be at hand.
+pub fn restore(config: &Config, from: impl Read, target: &Target) -> Result<Restored, AppError> {
+    let ring = secrets::find(config)?.unwrap_or_default();
+    Ok(archive::restore(from, target, &ring)?)
 }
 
 /// Writes a store that no relay runs on as lines. The store is recovered first, as a start would.
@@ -71,7 +73,8 @@ pub fn export(config: &Config, all: bool, to: &mut impl Write) -> Result<Exporte
         error => error.into(),
     })?;
     let which = if all { Which::All } else { Which::Open };
-    Ok(portable::export(&store, which, now_ms(), to)?)
+    let ring = secrets::find(config)?.unwrap_or_default();
+    Ok(portable::export(&store, which, &ring, now_ms(), to)?)
 }
 
 /// What a failed write of an export is called.
@@ -79,7 +82,14 @@ pub fn not_written(error: std::io::Error) -> AppError {
     PortableError::Write(error).into()
 }
 
-/// Makes a store of lines.
-pub fn import(from: impl BufRead, target: &Target) -> Result<Imported, AppError> {
-    Ok(portable::import(from, target, SEGMENT_BYTES, now_ms())?)
+/// Makes a store of lines, its secrets sealed under the key at hand.
+pub fn import(config: &Config, from: impl BufRead, target: &Target) -> Result<Imported, AppError> {
+    let ring = secrets::find_or_make(config)?;
+    Ok(portable::import(
+        from,
+        target,
+        SEGMENT_BYTES,
+        &ring,
+        now_ms(),
+    )?)
 }

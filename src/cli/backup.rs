@@ -1,6 +1,6 @@
 //! `postrider backup`: everything accepted so far, in one file, while traffic flows.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,6 +11,7 @@ use super::client::{ClientError, RelayClient};
 use super::output::Output;
 use super::{CliError, StoreArgs, work};
 use crate::app::{SOCKET, offline};
+use crate::config::Config;
 use crate::http::time;
 
 /// Back up the store while traffic flows.
@@ -38,9 +39,9 @@ pub struct Backup {
 impl Backup {
     /// Makes the backup.
     pub fn run(&self) -> Result<(), CliError> {
-        let data_dir = self.store.load()?.config.data_dir;
+        let config = self.store.load()?.config;
         let output = Arc::new(Output::begin(&self.file, self.force)?);
-        let made = make(&data_dir, Arc::clone(&output));
+        let made = make(config, Arc::clone(&output));
         let made = work::run(made, || output.abandon())?;
         output.finish()?;
         let by = time::rfc3339(made.made_at_ms);
@@ -51,8 +52,8 @@ impl Backup {
     }
 }
 
-async fn make(data_dir: &Path, output: Arc<Output>) -> Result<offline::Made, CliError> {
-    let relay = RelayClient::socket(data_dir.join(SOCKET));
+async fn make(config: Config, output: Arc<Output>) -> Result<offline::Made, CliError> {
+    let relay = RelayClient::socket(config.data_dir.join(SOCKET));
     let made = match relay.stream(Method::POST, "/local/backup").await {
         Ok(mut archive) => {
             let (blocks, incoming) = work::pipe();
@@ -70,8 +71,7 @@ async fn make(data_dir: &Path, output: Arc<Output>) -> Result<offline::Made, Cli
             futures_util::future::join(copied, fed).await.0?
         }
         Err(ClientError::NoRelay { .. }) => {
-            let data_dir = data_dir.to_owned();
-            work::on_thread(move || offline::back_up(&data_dir, &mut &*output)).await?
+            work::on_thread(move || offline::back_up(&config, &mut &*output)).await?
         }
         Err(error) => return Err(error.into()),
     };

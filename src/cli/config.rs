@@ -142,6 +142,7 @@ level = \"info\"           # default
             second
                 .settings
                 .iter()
+                .filter(|setting| !setting.secret)
                 .all(|setting| setting.origin == Origin::File(saved.clone()))
         );
 

@@ -89,9 +89,10 @@ impl Import {
     /// Imports, and says how much.
     pub fn run(&self) -> Result<(), CliError> {
         let from = BufReader::new(open(&self.file)?);
+        let config = StoreArgs::of(&self.data_dir).load()?.config;
         let target = Arc::new(offline::target(&self.data_dir)?);
         let worker = Arc::clone(&target);
-        let imported = work::on_thread(move || offline::import(from, &worker));
+        let imported = work::on_thread(move || offline::import(&config, from, &worker));
         let imported = async { imported.await?.map_err(CliError::Undone) };
         let done = work::run(imported, || target.abandon())?;
         let settled = match done.settled {

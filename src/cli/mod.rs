@@ -19,7 +19,7 @@ pub mod style;
 pub mod work;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -71,6 +71,14 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
+    /// Those of a store in this directory.
+    pub fn of(data_dir: &Path) -> Self {
+        Self {
+            config: None,
+            data_dir: Some(data_dir.to_string_lossy().into_owned()),
+        }
+    }
+
     /// The effective settings: command line over environment over file over defaults.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         self.load_with(None)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{CliError, print, work};
+use super::{CliError, StoreArgs, print, work};
 use crate::app::offline;
 use crate::http::time;
 
@@ -38,10 +38,11 @@ pub struct Restore {
 impl Restore {
     /// Restores, and says what.
     pub fn run(&self) -> Result<(), CliError> {
+        let config = StoreArgs::of(&self.data_dir).load()?.config;
         let from = open(&self.file)?;
         let target = Arc::new(offline::target(&self.data_dir)?);
         let worker = Arc::clone(&target);
-        let restored = work::on_thread(move || offline::restore(from, &worker));
+        let restored = work::on_thread(move || offline::restore(&config, from, &worker));
         let restored = async { restored.await?.map_err(CliError::Undone) };
         let restored = work::run(restored, || target.abandon())?;
         let last = restored.last_event_at_ms.map_or_else(String::new, |at_ms| {

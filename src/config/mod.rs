@@ -30,7 +30,7 @@ pub use value::{
 };
 
 /// Settings whose values are never shown.
-const SECRET_KEYS: &[&str] = &[];
+const SECRET_KEYS: &[&str] = &["secrets.key"];
 
 /// Where settings may come from, besides the defaults.
 #[derive(Debug, Clone, Default)]
@@ -156,8 +156,11 @@ mod tests {
         assert!(
             settings
                 .iter()
-                .all(|setting| setting.origin == Origin::Default && !setting.secret)
+                .all(|setting| setting.origin == Origin::Default)
         );
+        let secret = settings.iter().filter(|setting| setting.secret);
+        let secret: Vec<&str> = secret.map(|setting| setting.key.as_str()).collect();
+        assert_eq!(secret, ["secrets.key"]);
     }
 
     #[test]

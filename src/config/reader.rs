@@ -83,6 +83,31 @@ pub(super) fn text<T: FromStr>(allowed: impl Into<String>) -> Kind<T> {
     }
 }
 
+/// The same, where empty text stands for nothing.
+pub(super) fn optional<T: FromStr + 'static>(allowed: impl Into<String>) -> Kind<Option<T>> {
+    Kind {
+        shape: Shape::Text,
+        allowed: allowed.into(),
+        parse: Box::new(|value| match value.as_str()? {
+            "" => Some(None),
+            text => text.parse().ok().map(Some),
+        }),
+    }
+}
+
+/// A path of the file system, or empty text.
+pub(super) fn path_or_nothing() -> Kind<PathBuf> {
+    Kind {
+        shape: Shape::Text,
+        allowed: format!("a path of at most {MAX_PATH_BYTES} bytes"),
+        parse: Box::new(|value| {
+            let path = value.as_str()?;
+            let usable = path.len() <= MAX_PATH_BYTES && !path.contains('\0');
+            usable.then(|| PathBuf::from(path))
+        }),
+    }
+}
+
 /// A path of the file system.
 pub(super) fn path() -> Kind<PathBuf> {
     Kind {

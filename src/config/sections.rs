@@ -13,8 +13,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 use log::LevelFilter;
 
-use super::reader::{Kind, Reader, duration, list, path, text, whole_number};
+use super::reader::{
+    Kind, Reader, duration, list, optional, path, path_or_nothing, text, whole_number,
+};
 use super::value::{Limit, MAX_LIMIT, MAX_WINDOW, MIN_WINDOW, format_duration};
+use crate::domain::sealed::Keyring;
 
 const KIB: i64 = 1024;
 const MIB: i64 = 1024 * KIB;
@@ -58,6 +61,8 @@ pub struct Config {
     pub retention: Retention,
     /// Requests per API key.
     pub rate_limit: RateLimit,
+    /// What signing secrets are sealed under.
+    pub secrets: Secrets,
     /// Attempts to deliver.
     pub delivery: Delivery,
     /// Where deliveries may go.
@@ -73,6 +78,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Threads that answer requests; 0 means one per core.
     pub workers: usize,
+    /// Networks whose word for a client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// Limits on what may be sent in.
@@ -122,6 +129,17 @@ pub struct RateLimit {
     pub manage: Limit,
     /// Ingested events.
     pub ingest: Limit,
+    /// Failed authentications, per client address.
+    pub auth_failures: Limit,
+}
+
+/// What signing secrets are sealed under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secrets {
+    /// The file of the keys; empty for one beside the data directory.
+    pub key_file: PathBuf,
+    /// The keys themselves, in place of the file.
+    pub key: Option<Keyring>,
 }
 
 /// Attempts to deliver.
@@ -184,6 +202,8 @@ impl Config {
             server: Server {
                 listen: from.read("server.listen", &address())?,
                 workers: from.read("server.workers", &whole_number(WORKERS))?,
+                trusted_proxies: from
+                    .read("server.trusted_proxies", &list(network(), ALLOWED_NETWORKS))?,
             },
             ingest: Ingest {
                 max_body_bytes: from.read("ingest.max_body_bytes", &whole_number(BODY_BYTES))?,
@@ -206,6 +226,11 @@ impl Config {
             rate_limit: RateLimit {
                 manage: from.read("rate_limit.manage", &limit())?,
                 ingest: from.read("rate_limit.ingest", &limit())?,
+                auth_failures: from.read("rate_limit.auth_failures", &limit())?,
+            },
+            secrets: Secrets {
+                key_file: from.read("secrets.key_file", &path_or_nothing())?,
+                key: from.read("secrets.key", &keyring())?,
             },
             delivery: Delivery {
                 retry_schedule: from.read(
@@ -243,6 +268,10 @@ fn address() -> Kind<SocketAddr> {
 
 fn network() -> Kind<IpNet> {
     text("a CIDR such as 10.0.0.0/8 or fd00::/8")
+}
+
+fn keyring() -> Kind<Option<Keyring>> {
+    optional("sealing keys, each `seal_` and the base64url of 32 random bytes, separated by commas")
 }
 
 fn limit() -> Kind<Limit> {

@@ -11,15 +11,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::api_key::{Environment, KeyHash};
+use super::audit::Deed;
 use super::event_type::TypePattern;
 use super::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
 use super::permission::Permissions;
 use super::rate::Quota;
 use super::retry::Schedule;
-use super::signature::SigningSecret;
+use super::sealed::SecretAtRest;
 
 /// The most subscriptions one account may have: the bound on the fan-out of an event.
 pub const MAX_SUBSCRIPTIONS: usize = 10_000;
+/// The most accounts there may be.
+pub const MAX_ACCOUNTS: usize = 1_000;
 /// The most integrations one account may have.
 pub const MAX_INTEGRATIONS: usize = 10_000;
 /// The most keys one account may have.
@@ -36,6 +39,8 @@ pub struct Account {
     pub id: AccountId,
     /// What people call it.
     pub name: String,
+    /// Its keys open nothing, and nothing is sent for it, until it is resumed.
+    pub suspended: bool,
     /// When it was made, in milliseconds of Unix time.
     pub created_at_ms: u64,
 }
@@ -51,8 +56,19 @@ pub struct Integration {
     pub name: String,
     /// The part of the ingest URL that names it; long and random enough not to be guessed.
     pub ingest_key: String,
+    /// Whether events may come in through it.
+    pub enabled: bool,
     /// When it was made, in milliseconds of Unix time.
     pub created_at_ms: u64,
+}
+
+/// The secret that a key had before it was rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// Its SHA-256.
+    pub hash: KeyHash,
+    /// When it opens nothing any more, in milliseconds of Unix time.
+    pub ends_at_ms: u64,
 }
 
 /// What is kept of an API key.
@@ -66,6 +82,8 @@ pub struct KeyRecord {
     pub name: String,
     /// The key's SHA-256; the key itself is nowhere.
     pub hash: KeyHash,
+    /// What it was before it was rotated, while that still opens.
+    pub previous: Option<PreviousSecret>,
     /// What it may do.
     pub permissions: Permissions,
     /// The only integration it reaches, if it is bound to one.
@@ -80,6 +98,17 @@ pub struct KeyRecord {
     pub expires_at_ms: Option<u64>,
     /// When it was last used, in milliseconds of Unix time.
     pub last_used_at_ms: Option<u64>,
+}
+
+impl KeyRecord {
+    /// Whether the secret with this SHA-256 is this key's at this time.
+    pub fn is_opened_by(&self, hash: &KeyHash, now_ms: u64) -> bool {
+        let previous = self
+            .previous
+            .filter(|previous| now_ms < previous.ends_at_ms);
+        self.expires_at_ms.is_none_or(|end| now_ms < end)
+            && (self.hash.matches(hash) || previous.is_some_and(|it| it.hash.matches(hash)))
+    }
 }
 
 /// Whether a subscription is sent to.
@@ -109,8 +138,8 @@ pub struct Subscription {
     pub events: Vec<TypePattern>,
     /// What it wants to be called.
     pub description: Option<String>,
-    /// What its deliveries are signed with.
-    pub secret: SigningSecret,
+    /// What its deliveries are signed with, sealed for its id.
+    pub secret: SecretAtRest,
     /// How many attempts may be under way at once; the configured number when there is none.
     pub max_in_flight: Option<u16>,
     /// When failures are tried again; the configured schedule when there is none.
@@ -140,6 +169,28 @@ pub enum Change {
     PutSubscription(Arc<Subscription>),
     /// A subscription is gone; what was open for it is cancelled.
     DeleteSubscription(SubscriptionId),
+    /// An account is gone, and with it everything that it owned.
+    DeleteAccount(AccountId),
+    /// Somebody did something. It changes nobody's standing; it is kept to be told.
+    Audited(Arc<Deed>),
+}
+
+impl Change {
+    /// The id of what it changes, as it is written.
+    pub fn target(&self) -> String {
+        match self {
+            Self::PutAccount(it) => it.id.to_string(),
+            Self::PutIntegration(it) => it.id.to_string(),
+            Self::PutKey(it) => it.id.to_string(),
+            Self::PutSubscription(it) => it.id.to_string(),
+            Self::DeleteAccount(id) => id.to_string(),
+            Self::DeleteIntegration(id) => id.to_string(),
+            Self::DeleteKey(id) => id.to_string(),
+            Self::DeleteSubscription(id) => id.to_string(),
+            Self::Audited(deed) => deed.target.clone(),
+            Self::KeysUsed(_) => String::new(),
+        }
+    }
 }
 
 /// Everything that the changes so far add up to.
@@ -186,6 +237,13 @@ impl Directory {
             Change::DeleteSubscription(id) => {
                 self.subscriptions.remove(id);
             }
+            Change::DeleteAccount(id) => {
+                self.accounts.remove(id);
+                self.integrations.retain(|_, it| it.account != *id);
+                self.keys.retain(|_, it| it.account != *id);
+                self.subscriptions.retain(|_, it| it.account != *id);
+            }
+            Change::Audited(_) => {}
         }
     }
 
@@ -256,6 +314,7 @@ impl Directory {
 #[cfg(test)]
 pub(crate) mod fixtures {
     use super::*;
+    use crate::domain::signature::SigningSecret;
 
     /// A subscription of this account to these patterns.
     pub fn subscription(id: u64, account: u64, patterns: &[&str]) -> Subscription {
@@ -269,7 +328,7 @@ pub(crate) mod fixtures {
                 .map(|pattern| pattern.parse().unwrap())
                 .collect(),
             description: None,
-            secret: SigningSecret::from_bytes(&[1; 32]).unwrap(),
+            secret: SecretAtRest::Clear(SigningSecret::from_bytes(&[1; 32]).unwrap()),
             max_in_flight: None,
             retry_schedule: None,
             status: SubscriptionStatus::Active,
@@ -284,6 +343,7 @@ pub(crate) mod fixtures {
             account: AccountId::from_bits(account),
             name: format!("key {id}"),
             hash: KeyHash::of(&id.to_string()),
+            previous: None,
             permissions: Permissions::ALL,
             integration: None,
             environment: Environment::Live,

@@ -4,6 +4,7 @@
 //! clock or draws a random number: time and randomness are arguments.
 
 pub mod api_key;
+pub mod audit;
 pub mod batch;
 pub mod cloudevents;
 pub mod delivery;
@@ -19,4 +20,5 @@ pub mod permission;
 pub mod rate;
 pub mod retention;
 pub mod retry;
+pub mod sealed;
 pub mod signature;

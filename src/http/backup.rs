@@ -45,7 +45,8 @@ pub async fn make(relay: Data<Relay>) -> Answer {
         .try_acquire_owned()
         .map_err(busy)?;
     let log = Arc::clone(&relay.log);
-    let backup = blocking(move || Backup::of_running(&log, now_ms())).await?;
+    let key = Some(relay.vault.current());
+    let backup = blocking(move || Backup::of_running(&log, key, now_ms())).await?;
     let (blocks, taken) = mpsc::channel(BLOCKS_AHEAD);
     let read = read(backup).map_err(|error| ApiError::internal(&error))?;
     actix_web::rt::spawn(send(read, blocks, turn));

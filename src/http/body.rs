@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
 use crate::actors::queue::QueueError;
@@ -154,6 +155,54 @@ pub async fn json<T: DeserializeOwned>(
     json.end()
         .map_err(|error| ApiError::Malformed(format!("The body is not valid JSON: {error}")))?;
     Ok(read)
+}
+
+/// The same, where a request without a body asks for what is usual.
+pub async fn json_or_nothing<T: DeserializeOwned + Default>(
+    request: &HttpRequest,
+    payload: Payload,
+    arriving: &Arriving,
+) -> Result<T, ApiError> {
+    let stated = request.headers().get(CONTENT_LENGTH);
+    let is_empty = stated.is_none_or(|length| length.as_bytes() == b"0");
+    if is_empty && !request.headers().contains_key(TRANSFER_ENCODING) {
+        return Ok(T::default());
+    }
+    json(request, payload, arriving).await
+}
+
+/// What a change says of a member that may be without a value.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Patch<T> {
+    /// It is not there: the member stays as it is.
+    #[default]
+    Keep,
+    /// It is `null`: the member goes without a value.
+    Clear,
+    /// The new value.
+    Set(T),
+}
+
+impl<T> Patch<T> {
+    /// What becomes of the old value; a new one is read first.
+    pub fn apply<U, E>(
+        self,
+        old: Option<U>,
+        read: impl FnOnce(T) -> Result<U, E>,
+    ) -> Result<Option<U>, E> {
+        match self {
+            Self::Keep => Ok(old),
+            Self::Clear => Ok(None),
+            Self::Set(new) => read(new).map(Some),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(member: D) -> Result<Self, D::Error> {
+        let value = Option::deserialize(member)?;
+        Ok(value.map_or(Self::Clear, Self::Set))
+    }
 }
 
 /// What is wrong, and with which field.

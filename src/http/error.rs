@@ -16,6 +16,7 @@ use crate::actors::directory::ChangeError;
 use crate::actors::dispatch::DispatchError;
 use crate::actors::now_ms;
 use crate::actors::queue::QueueError;
+use crate::actors::vault::VaultError;
 use crate::domain::batch::BatchError;
 use crate::domain::cloudevents::CloudEventError;
 use crate::domain::envelope::EnvelopeError;
@@ -35,6 +36,9 @@ pub enum ApiError {
     /// The key may not do this.
     #[error("Your API key does not have permission to access this resource")]
     Forbidden,
+    /// The integration takes no events for now.
+    #[error("This integration is disabled; enable it to send events to it")]
+    Disabled,
     /// There is no such thing, or it is another account's.
     #[error("{0} not found")]
     NotFound(&'static str),
@@ -155,6 +159,7 @@ impl ApiError {
                 "FORBIDDEN",
                 "Insufficient permissions",
             ),
+            Self::Disabled => (StatusCode::FORBIDDEN, "FORBIDDEN", "Integration disabled"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "NOT_FOUND", "Not found"),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -207,6 +212,10 @@ impl ApiError {
                 "Missing API key",
                 "API key is required in X-API-Key header".to_owned(),
             ),
+            Self::Auth(error @ AuthError::InUrl) => (
+                "Missing API key",
+                format!("{error}. Include yours in the X-API-Key header."),
+            ),
             Self::Auth(_) => (
                 title,
                 "The provided API key is not valid or has been revoked".to_owned(),
@@ -222,6 +231,9 @@ impl ApiError {
             }
             Self::Auth(AuthError::Format) => {
                 "Invalid API key format. Keys must start with 'lwa.' prefix.".to_owned()
+            }
+            Self::Auth(error @ AuthError::InUrl) => {
+                format!("{error}. Include yours in the X-API-Key header.")
             }
             Self::Auth(AuthError::Invalid) => {
                 "Invalid API key. Check that your key is correct and active.".to_owned()
@@ -277,6 +289,12 @@ impl From<ChangeError<Self>> for ApiError {
             ChangeError::Queue(error) => error.into(),
             ChangeError::Unavailable(error) => error.into(),
         }
+    }
+}
+
+impl From<VaultError> for ApiError {
+    fn from(error: VaultError) -> Self {
+        Self::internal(&error)
     }
 }
 

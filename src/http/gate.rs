@@ -3,49 +3,80 @@
 //! The same few steps for both prefixes. Every answer to a recognised caller carries the window's
 //! headers, errors included.
 
+use std::sync::Arc;
+
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
-use super::Relay;
 use super::error::{ApiError, Dialect};
+use super::{Relay, accounts, client_address};
 use crate::actors::auth::{AuthError, Principal};
 use crate::actors::now_ms;
 use crate::actors::rate_limit::Class;
+use crate::domain::api_key;
 use crate::domain::permission::Permission;
 use crate::domain::rate::Decision;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Names the account that the local operator acts for.
+const ACCOUNT: HeaderName = HeaderName::from_static("x-postrider-account");
 
 /// Marks connections that came through the local socket.
 #[derive(Debug, Clone, Copy)]
 pub struct LocalSocket;
 
-/// Recognises the caller.
+/// Recognises the caller. Whoever tries too many keys that are none is told to stop; a key that is one
+/// is never refused for that.
 pub fn recognise(request: &HttpRequest, relay: &Relay) -> Result<Principal, ApiError> {
     let mut values = request.headers().get_all(API_KEY);
     let Some(value) = values.next() else {
-        return local_operator(request, relay).ok_or(ApiError::Auth(AuthError::Missing));
+        return without_key(request, relay);
     };
-    if values.next().is_some() {
-        return Err(ApiError::Auth(AuthError::Invalid));
-    }
-    let key = value
-        .to_str()
-        .map_err(|_| ApiError::Auth(AuthError::Invalid))?;
-    Ok(relay.auth.authenticate(key)?)
+    let key = value.to_str().ok().filter(|_| values.next().is_none());
+    let recognised = key.map_or(Err(AuthError::Invalid), |key| relay.auth.authenticate(key));
+    recognised.map_err(|error| match error {
+        AuthError::Missing | AuthError::InUrl => error.into(),
+        AuthError::Format | AuthError::Invalid => {
+            let address = client_address::of(request, &relay.trusted_proxies);
+            let over = address.and_then(|address| relay.rate_limit.note_failure(address));
+            over.map_or(error.into(), |until_ms| ApiError::RateLimited {
+                retry_after_seconds: seconds_until(until_ms).max(1),
+            })
+        }
+    })
 }
 
-/// Whoever may open the local socket needs no key: the file's mode lets in only who runs the relay.
-fn local_operator(request: &HttpRequest, relay: &Relay) -> Option<Principal> {
-    request.conn_data::<LocalSocket>()?;
+/// Whoever may open the local socket needs no key: the file's mode lets in only who runs the relay. He
+/// acts for the account that he names, or for the oldest.
+fn without_key(request: &HttpRequest, relay: &Relay) -> Result<Principal, ApiError> {
+    if request.conn_data::<LocalSocket>().is_none() {
+        let error = if names_a_key(request.query_string()) {
+            AuthError::InUrl
+        } else {
+            AuthError::Missing
+        };
+        return Err(error.into());
+    }
     let directory = relay.directory.view().read();
-    let first = directory
-        .accounts()
-        .min_by_key(|account| account.created_at_ms)?;
-    Some(Principal::LocalOperator(first.id))
+    let account = if let Some(id) = request.headers().get(ACCOUNT) {
+        accounts::known(&directory, id.to_str().unwrap_or_default())?
+    } else {
+        let oldest = directory.accounts().min_by_key(|it| it.created_at_ms);
+        Arc::clone(oldest.ok_or(ApiError::NotFound("Account"))?)
+    };
+    Ok(Principal::LocalOperator(account.id))
+}
+
+/// Whether somebody put a key where it does not belong.
+fn names_a_key(query: &str) -> bool {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    pairs.any(|(name, value)| {
+        let name = name.to_ascii_lowercase().replace(['-', '_'], "");
+        value.starts_with(api_key::PREFIX) || ["apikey", "xapikey", "accesstoken"].contains(&&*name)
+    })
 }
 
 /// Counts a request of this many permits; with none, it only asks whether there are any left. The local

@@ -140,11 +140,13 @@ fn enter(
         .integration(door)
         .filter(|integration| integration.account == who.account())
         .ok_or(ApiError::NotFound("Integration"))?;
-    if who.may(Permission::EventsWrite) && who.reaches(Some(integration.id)) {
-        Ok(integration)
-    } else {
-        Err(ApiError::Forbidden)
+    if !who.may(Permission::EventsWrite) || !who.reaches(Some(integration.id)) {
+        return Err(ApiError::Forbidden);
     }
+    if !integration.enabled {
+        return Err(ApiError::Disabled);
+    }
+    Ok(integration)
 }
 
 fn idempotency_key(request: &HttpRequest) -> Result<Option<String>, ApiError> {

@@ -12,8 +12,10 @@ use super::gate::Caller;
 use super::keys::{self, NewKey};
 use super::page::PageQuery;
 use super::{Answer, Relay, body, owned, time};
+use crate::actors::auth::Principal;
 use crate::actors::now_ms;
 use crate::domain::api_key::{self, Environment, KeyHash};
+use crate::domain::audit::Action;
 use crate::domain::directory::{Change, Integration, KeyRecord};
 use crate::domain::ids::{IntegrationId, KeyId};
 use crate::domain::permission::{Permission, Permissions};
@@ -24,11 +26,18 @@ struct Create {
     name: String,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Update {
+    name: Option<String>,
+}
+
 #[derive(Serialize)]
 struct IntegrationView {
     id: IntegrationId,
     name: String,
     integration_key: String,
+    enabled: bool,
     created_at: String,
 }
 
@@ -51,6 +60,7 @@ impl IntegrationView {
             id: integration.id,
             name: integration.name.clone(),
             integration_key: integration.ingest_key.clone(),
+            enabled: integration.enabled,
             created_at: time::rfc3339(integration.created_at_ms),
         }
     }
@@ -75,6 +85,7 @@ pub async fn create(
         account: who.account(),
         name: keys::name(create.name)?,
         ingest_key: new_ingest_key()?,
+        enabled: true,
         created_at_ms,
     });
     let key = api_key::generate(Environment::Live, getrandom::fill)?;
@@ -83,6 +94,7 @@ pub async fn create(
         account: who.account(),
         name: integration.name.clone(),
         hash: KeyHash::of(key.expose_secret()),
+        previous: None,
         permissions: sender,
         integration: Some(integration.id),
         environment: Environment::Live,
@@ -92,7 +104,7 @@ pub async fn create(
         last_used_at_ms: None,
     });
     let (new, new_key) = (Arc::clone(&integration), Arc::clone(&record));
-    let made = relay.change(who, move |directory, _| {
+    let made = relay.change(who, Action::IntegrationCreated, move |directory, _| {
         owned::admit(directory, new.as_ref(), None)?;
         owned::admit(directory, new_key.as_ref(), None)?;
         Ok((
@@ -136,10 +148,73 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
     Ok(HttpResponse::Ok().json(IntegrationView::of(&integration)))
 }
 
+/// Renames an integration.
+pub async fn update(
+    caller: Caller,
+    request: HttpRequest,
+    relay: Data<Relay>,
+    id: Path<String>,
+    payload: Payload,
+) -> Answer {
+    let who = caller.with(Permission::IntegrationsWrite)?;
+    let update: Update = body::json(&request, payload, &relay.arriving).await?;
+    let name = update.name.map(keys::name).transpose()?;
+    change(who, &relay, id, Action::IntegrationUpdated, |it| {
+        let name = name.unwrap_or_else(|| it.name.clone());
+        Integration { name, ..it }
+    })
+    .await
+}
+
+/// Closes an integration: events are refused until it is enabled again.
+pub async fn disable(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    let who = caller.with(Permission::IntegrationsWrite)?;
+    change(who, &relay, id, Action::IntegrationDisabled, |it| {
+        let enabled = false;
+        Integration { enabled, ..it }
+    })
+    .await
+}
+
+/// Opens an integration again.
+pub async fn enable(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    let who = caller.with(Permission::IntegrationsWrite)?;
+    change(who, &relay, id, Action::IntegrationEnabled, |it| {
+        let enabled = true;
+        Integration { enabled, ..it }
+    })
+    .await
+}
+
+/// Gives an integration a new ingest URL. The old one is gone with the answer.
+pub async fn rotate_key(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    let who = caller.with(Permission::IntegrationsWrite)?;
+    let ingest_key = new_ingest_key()?;
+    change(who, &relay, id, Action::IntegrationKeyRotated, |it| {
+        Integration { ingest_key, ..it }
+    })
+    .await
+}
+
+async fn change(
+    who: Principal,
+    relay: &Relay,
+    id: Path<String>,
+    action: Action,
+    change: impl FnOnce(Integration) -> Integration + Send + 'static,
+) -> Answer {
+    let changed = relay.change(who, action, move |directory, who| {
+        let integration: Arc<Integration> = owned::find(directory, who, &id)?;
+        let changed = Arc::new(change(Integration::clone(&integration)));
+        Ok((vec![Change::PutIntegration(Arc::clone(&changed))], changed))
+    });
+    Ok(HttpResponse::Ok().json(IntegrationView::of(&*changed.await?)))
+}
+
 /// Deletes an integration and the keys bound to it, unless it still has subscriptions.
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::IntegrationsWrite)?;
-    let deleted = relay.change(who, move |directory, who| {
+    let deleted = relay.change(who, Action::IntegrationDeleted, move |directory, who| {
         let integration: Arc<Integration> = owned::find(directory, who, &id)?;
         if directory
             .subscriptions()

@@ -1,6 +1,8 @@
-//! `/v1/account/api-keys`: making keys, listing them, deleting them with immediate effect.
+//! `/v1/account/api-keys`: making keys, listing, changing and rotating them, deleting them with immediate
+//! effect.
 //!
-//! A key is shown once, in the answer that makes it.
+//! A key is shown once, in the answer that makes it. Nobody can give a key more than he holds himself, nor
+//! learn the secret of a key that may do more than his own.
 
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::body::Patch;
 use super::error::ApiError;
 use super::gate::Caller;
 use super::page::PageQuery;
@@ -16,13 +19,16 @@ use super::{Answer, Relay, body, owned, time};
 use crate::actors::auth::Principal;
 use crate::actors::now_ms;
 use crate::domain::api_key::{self, Environment, KeyHash};
-use crate::domain::directory::{Change, KeyRecord, MAX_NAME_BYTES};
+use crate::domain::audit::Action;
+use crate::domain::directory::{Change, KeyRecord, MAX_NAME_BYTES, PreviousSecret};
 use crate::domain::ids::{IntegrationId, KeyId};
 use crate::domain::permission::{Permission, Permissions};
 use crate::domain::rate::Quota;
 
 /// The longest window that a key's own limit may have: a day.
 const MAX_WINDOW_SECONDS: u64 = 24 * 3600;
+/// The longest time for which a rotated key's old secret may still open: a week.
+const MAX_OVERLAP_SECONDS: u64 = 7 * 24 * 3600;
 /// The highest limit that a key may have.
 const MAX_LIMIT: u32 = 1_000_000;
 
@@ -35,6 +41,31 @@ struct Create {
     environment: Option<Environment>,
     expires_at: Option<String>,
     rate_limit: Option<QuotaView>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Update {
+    name: Option<String>,
+    permissions: Option<Vec<String>>,
+    #[serde(default)]
+    expires_at: Patch<String>,
+    #[serde(default)]
+    rate_limit: Patch<QuotaView>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotate {
+    #[serde(default)]
+    overlap_seconds: u64,
+}
+
+#[derive(Serialize)]
+struct RotatedKey {
+    #[serde(flatten)]
+    new: NewKey,
+    previous_expires_at: Option<String>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -115,7 +146,7 @@ pub async fn create(
     let record = Arc::new(record);
     let new = Arc::clone(&record);
     relay
-        .change(who, move |directory, _| {
+        .change(who, Action::KeyCreated, move |directory, _| {
             owned::admit(directory, new.as_ref(), new.integration)?;
             Ok((vec![Change::PutKey(new)], ()))
         })
@@ -126,13 +157,7 @@ pub async fn create(
 fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), ApiError> {
     let permissions = match &create.permissions {
         None => who.permissions(),
-        Some(names) if names.is_empty() => {
-            return Err(ApiError::Invalid(
-                "permissions must name at least one".to_owned(),
-            ));
-        }
-        Some(names) => Permissions::parse(names)
-            .map_err(|error| ApiError::Invalid(format!("permissions: {error}")))?,
+        Some(names) => permissions(names)?,
     };
     let wanted = match &create.integration_id {
         Some(id) => Some(
@@ -146,10 +171,7 @@ fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), Ap
     }
     // What bounds the maker bounds what he makes: it ends no later, and keeps his limit unless another
     // is asked for.
-    let inherited = match who {
-        Principal::Key(maker) => (maker.expires_at_ms, maker.quota),
-        Principal::LocalOperator(_) => (None, None),
-    };
+    let inherited = bounds(who);
     let expires_at_ms = create.expires_at.as_deref().map(expiry).transpose()?;
     let environment = create.environment.unwrap_or(Environment::Live);
     let key = api_key::generate(environment, getrandom::fill)?;
@@ -158,6 +180,7 @@ fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), Ap
         account: who.account(),
         name: name(create.name)?,
         hash: KeyHash::of(key.expose_secret()),
+        previous: None,
         permissions,
         integration: wanted,
         environment,
@@ -167,6 +190,22 @@ fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), Ap
         last_used_at_ms: None,
     };
     Ok((record, key))
+}
+
+/// When a caller's key ends, and its own limit.
+fn bounds(who: &Principal) -> (Option<u64>, Option<Quota>) {
+    match who {
+        Principal::Key(key) => (key.expires_at_ms, key.quota),
+        Principal::LocalOperator(_) => (None, None),
+    }
+}
+
+fn permissions(names: &[String]) -> Result<Permissions, ApiError> {
+    if names.is_empty() {
+        let message = "permissions must name at least one";
+        return Err(ApiError::Invalid(message.to_owned()));
+    }
+    Permissions::parse(names).map_err(|error| ApiError::Invalid(format!("permissions: {error}")))
 }
 
 fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
@@ -225,10 +264,97 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
     Ok(HttpResponse::Ok().json(KeyView::of(&key)))
 }
 
+/// Changes a key: its name, what it may do, when it ends, its limit.
+pub async fn update(
+    caller: Caller,
+    request: HttpRequest,
+    relay: Data<Relay>,
+    id: Path<String>,
+    payload: Payload,
+) -> Answer {
+    let who = caller.with(Permission::KeysWrite)?;
+    let update: Update = body::json(&request, payload, &relay.arriving).await?;
+    let changed = relay.change(who, Action::KeyUpdated, move |directory, who| {
+        let key: Arc<KeyRecord> = owned::find(directory, who, &id)?;
+        let changed = Arc::new(updated(who, &key, update)?);
+        Ok((vec![Change::PutKey(Arc::clone(&changed))], changed))
+    });
+    Ok(HttpResponse::Ok().json(KeyView::of(&*changed.await?)))
+}
+
+fn updated(who: &Principal, key: &KeyRecord, update: Update) -> Result<KeyRecord, ApiError> {
+    let permissions = match &update.permissions {
+        None => key.permissions,
+        Some(names) => permissions(names)?,
+    };
+    let all = who.permissions();
+    if !all.include(key.permissions) || !all.include(permissions) {
+        return Err(ApiError::Forbidden);
+    }
+    // Whoever changes a key cannot lift it above what bounds his own.
+    let (ends, limit) = bounds(who);
+    let expires_at_ms = match update.expires_at {
+        Patch::Keep => key.expires_at_ms,
+        changed => earlier(changed.apply(None, |text| expiry(&text))?, ends),
+    };
+    let own = match update.rate_limit {
+        Patch::Keep => key.quota,
+        changed => changed.apply(None, quota)?.or(limit),
+    };
+    Ok(KeyRecord {
+        name: update.name.map_or_else(|| Ok(key.name.clone()), name)?,
+        permissions,
+        expires_at_ms,
+        quota: own,
+        ..key.clone()
+    })
+}
+
+/// Gives a key a new secret. The old one opens for as long as is asked for.
+pub async fn rotate(
+    caller: Caller,
+    request: HttpRequest,
+    relay: Data<Relay>,
+    id: Path<String>,
+    payload: Payload,
+) -> Answer {
+    let who = caller.with(Permission::KeysWrite)?;
+    let rotate: Rotate = body::json_or_nothing(&request, payload, &relay.arriving).await?;
+    if rotate.overlap_seconds > MAX_OVERLAP_SECONDS {
+        let message = format!("overlap_seconds must be from 0 to {MAX_OVERLAP_SECONDS}");
+        return Err(ApiError::Invalid(message).into());
+    }
+    let rotated = relay.change(who, Action::KeyRotated, move |directory, who| {
+        let key: Arc<KeyRecord> = owned::find(directory, who, &id)?;
+        if !who.permissions().include(key.permissions) {
+            return Err(ApiError::Forbidden);
+        }
+        let secret = api_key::generate(key.environment, getrandom::fill)?;
+        let overlap_ms = rotate.overlap_seconds * 1000;
+        let previous = (overlap_ms > 0).then(|| PreviousSecret {
+            hash: key.hash,
+            ends_at_ms: now_ms() + overlap_ms,
+        });
+        let rotated = Arc::new(KeyRecord {
+            hash: KeyHash::of(secret.expose_secret()),
+            previous,
+            ..KeyRecord::clone(&key)
+        });
+        let changes = vec![Change::PutKey(Arc::clone(&rotated))];
+        Ok((changes, (rotated, secret)))
+    });
+    let (key, secret) = rotated.await?;
+    let ends = key.previous.map(|previous| previous.ends_at_ms);
+    Ok(HttpResponse::Ok().json(RotatedKey {
+        new: NewKey::of(&key, &secret),
+        previous_expires_at: ends.map(time::rfc3339_seconds),
+    }))
+}
+
 /// Deletes a key. A request that begins after the answer is refused.
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::KeysWrite)?;
-    let deleted = relay.change(who, move |directory, who| {
+    let deleted = relay.change(who, Action::KeyDeleted, move |directory, who| {
         let key: Arc<KeyRecord> = owned::find(directory, who, &id)?;
         Ok((vec![Change::DeleteKey(key.id)], ()))
     });

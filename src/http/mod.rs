@@ -4,8 +4,11 @@
 //! and renders the answer; it holds no state of its own and takes no lock across an await.
 
 pub mod account;
+pub mod accounts;
+pub mod audit;
 pub mod backup;
 pub mod body;
+pub mod client_address;
 pub mod content;
 pub mod cursor;
 pub mod deliveries;
@@ -20,12 +23,14 @@ pub mod owned;
 pub mod page;
 pub mod routes;
 pub mod search;
+pub mod secrets;
 pub mod subscriptions;
 pub mod time;
 
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, ResponseError};
+use ipnet::IpNet;
 
 use self::cursor::Cursors;
 use self::error::{ApiError, Dialect};
@@ -36,6 +41,8 @@ use crate::actors::health::Health;
 use crate::actors::now_ms;
 use crate::actors::queue::QueueHandle;
 use crate::actors::rate_limit::RateLimitHandle;
+use crate::actors::vault::Vault;
+use crate::domain::audit::{Action, Deed};
 use crate::domain::directory::{Change, Directory};
 use crate::outbound::Guard;
 use crate::store::error::StoreError;
@@ -56,6 +63,8 @@ pub struct Relay {
     pub dispatch: DispatchHandle,
     /// Knows what happened.
     pub log: Arc<Log>,
+    /// Seals and opens signing secrets.
+    pub vault: Vault,
     /// Says which URLs may be subscribed.
     pub guard: Arc<Guard>,
     /// Says whether the relay can work.
@@ -66,33 +75,58 @@ pub struct Relay {
     pub cursors: Cursors,
     /// How large a request may be.
     pub limits: Limits,
+    /// Whose word for a client's address is believed.
+    pub trusted_proxies: Arc<[IpNet]>,
     /// One backup at a time.
     pub backup: backup::Turn,
 }
 
 impl Relay {
     /// Has the directory changed for a caller, who must still be who he was when he was recognised: a
-    /// key that was deleted while its request was on the way changes nothing.
+    /// key that was deleted while its request was on the way changes nothing. What was done is noted in
+    /// the account's audit; `action` says what, and the first change to what.
     pub async fn change<T: Send + 'static>(
         &self,
         who: Principal,
+        action: Action,
         decide: impl FnOnce(&Directory, &Principal) -> Result<(Vec<Change>, T), ApiError>
         + Send
         + 'static,
     ) -> Result<T, ApiError> {
         let decided = self.directory.change(move |directory| {
-            if let Principal::Key(key) = &who {
-                let known = directory
-                    .key(key.id)
-                    .is_some_and(|known| known.hash == key.hash);
-                if !known || key.expires_at_ms.is_some_and(|end| end <= now_ms()) {
-                    return Err(ApiError::Auth(AuthError::Invalid));
-                }
+            let who = as_of(directory, who)?;
+            let (mut changes, value) = decide(directory, &who)?;
+            if let Some(first) = changes.first() {
+                let deed = Deed {
+                    at_ms: now_ms(),
+                    account: who.account(),
+                    by: who.doer(),
+                    action,
+                    target: first.target(),
+                };
+                changes.push(Change::Audited(deed.into()));
             }
-            decide(directory, &who)
+            Ok((changes, value))
         });
         Ok(decided.await?)
     }
+}
+
+/// The caller as the directory knows him now.
+fn as_of(directory: &Directory, who: Principal) -> Result<Principal, ApiError> {
+    let Principal::Key(key) = who else {
+        return Ok(who);
+    };
+    let closed = |id| {
+        directory
+            .account(id)
+            .is_none_or(|account| account.suspended)
+    };
+    let known = directory
+        .key(key.id)
+        .filter(|known| known.is_opened_by(&key.hash, now_ms()) && !closed(known.account));
+    let known = known.ok_or(ApiError::Auth(AuthError::Invalid))?;
+    Ok(Principal::Key(Arc::clone(known)))
 }
 
 /// How large a request may be.

@@ -1,4 +1,7 @@
 //! Every route, on one page.
+//!
+//! Each is written once, with its handler and what it asks of its caller; the application and the tables
+//! that tests and documents read come from the same lines.
 
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
@@ -7,80 +10,135 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::error::{ApiError, Dialect};
 use super::{
-    account, backup, deliveries, events, gate, health, ingest, integrations, keys, subscriptions,
+    account, accounts, audit, backup, deliveries, events, gate, health, ingest, integrations, keys,
+    secrets, subscriptions,
 };
+use crate::domain::permission::Permission;
+
+/// What a route asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing.
+    Nothing,
+    /// A key.
+    Key,
+    /// A key that has this right.
+    Right(Permission),
+    /// To have come through the local socket.
+    LocalSocket,
+}
+
+/// One route.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// Its method.
+    pub method: &'static str,
+    /// Its path, with `{…}` for what changes.
+    pub path: &'static str,
+    /// What it asks of its caller.
+    pub needs: Needs,
+}
+
+macro_rules! routes {
+    ($(#[doc = $doc:literal])+ $table:ident, $configure:ident, $prefix:literal:
+     $($path:literal => $($method:ident $handler:path: $needs:expr),+;)+) => {
+        $(#[doc = $doc])+
+        pub const $table: &[Route] = &[$($(Route {
+            method: stringify!($method),
+            path: concat!($prefix, $path),
+            needs: $needs,
+        }),+),+];
+
+        fn $configure(app: &mut ServiceConfig) {
+            $(app.service(
+                at($path, &[$(stringify!($method)),+])
+                    $(.route(web::method(actix_web::http::Method::$method).to($handler)))+
+            );)+
+        }
+    };
+}
+
+routes! {
+    /// Sending events in.
+    INGEST, ingest_routes, "/api/webhooks":
+    "/{integration_key}" => POST ingest::one: Needs::Right(Permission::EventsWrite);
+    "/{integration_key}/batch" => POST ingest::batch: Needs::Right(Permission::EventsWrite);
+}
+
+routes! {
+    /// Management.
+    MANAGE, manage_routes, "/v1":
+    "/account" => GET account::show: Needs::Key;
+    "/account/audit" => GET audit::list: Needs::Right(Permission::KeysRead);
+    "/account/api-keys" =>
+        POST keys::create: Needs::Right(Permission::KeysWrite),
+        GET keys::list: Needs::Right(Permission::KeysRead);
+    "/account/api-keys/{id}" =>
+        GET keys::show: Needs::Right(Permission::KeysRead),
+        PATCH keys::update: Needs::Right(Permission::KeysWrite),
+        DELETE keys::delete: Needs::Right(Permission::KeysWrite);
+    "/account/api-keys/{id}/rotate" => POST keys::rotate: Needs::Right(Permission::KeysWrite);
+    "/integrations" =>
+        POST integrations::create: Needs::Right(Permission::IntegrationsWrite),
+        GET integrations::list: Needs::Right(Permission::IntegrationsRead);
+    "/integrations/{id}" =>
+        GET integrations::show: Needs::Right(Permission::IntegrationsRead),
+        PATCH integrations::update: Needs::Right(Permission::IntegrationsWrite),
+        DELETE integrations::delete: Needs::Right(Permission::IntegrationsWrite);
+    "/integrations/{id}/disable" => POST integrations::disable: Needs::Right(Permission::IntegrationsWrite);
+    "/integrations/{id}/enable" => POST integrations::enable: Needs::Right(Permission::IntegrationsWrite);
+    "/integrations/{id}/rotate-key" => POST integrations::rotate_key: Needs::Right(Permission::IntegrationsWrite);
+    "/subscriptions" =>
+        POST subscriptions::create: Needs::Right(Permission::SubscriptionsWrite),
+        GET subscriptions::list: Needs::Right(Permission::SubscriptionsRead);
+    "/subscriptions/{id}" =>
+        GET subscriptions::show: Needs::Right(Permission::SubscriptionsRead),
+        PATCH subscriptions::update: Needs::Right(Permission::SubscriptionsWrite),
+        DELETE subscriptions::delete: Needs::Right(Permission::SubscriptionsWrite);
+    "/subscriptions/{id}/pause" => POST subscriptions::pause: Needs::Right(Permission::SubscriptionsWrite);
+    "/subscriptions/{id}/resume" => POST subscriptions::resume: Needs::Right(Permission::SubscriptionsWrite);
+    "/events" => GET events::list: Needs::Right(Permission::EventsRead);
+    "/events/{uuid}" => GET events::show: Needs::Right(Permission::EventsRead);
+    "/deliveries" => GET deliveries::list: Needs::Right(Permission::EventsRead);
+    "/deliveries/{id}" => GET deliveries::show: Needs::Right(Permission::EventsRead);
+}
+
+routes! {
+    /// What has no key and no place under `/v1`: the local socket's alone.
+    LOCAL, local_routes, "/local":
+    "/accounts" =>
+        POST accounts::create: Needs::LocalSocket,
+        GET accounts::list: Needs::LocalSocket;
+    "/accounts/{id}" => DELETE accounts::delete: Needs::LocalSocket;
+    "/accounts/{id}/suspend" => POST accounts::suspend: Needs::LocalSocket;
+    "/accounts/{id}/resume" => POST accounts::resume: Needs::LocalSocket;
+    "/secrets/rotate" => POST secrets::rotate: Needs::LocalSocket;
+    "/backup" => POST backup::make: Needs::LocalSocket;
+}
+
+routes! {
+    /// What anybody may ask.
+    OPEN, open_routes, "":
+    "/health/live" => GET health::live: Needs::Nothing, HEAD health::live: Needs::Nothing;
+    "/health/ready" => GET health::ready: Needs::Nothing, HEAD health::ready: Needs::Nothing;
+}
 
 /// Adds all routes to an application.
 pub fn configure(app: &mut ServiceConfig) {
-    app.service(
-        web::scope("/api/webhooks")
-            .service(at("/{integration_key}", "POST").route(web::post().to(ingest::one)))
-            .service(at("/{integration_key}/batch", "POST").route(web::post().to(ingest::batch))),
-    );
+    app.service(web::scope("/api/webhooks").configure(ingest_routes));
     app.service(
         web::scope("/v1")
             .wrap(from_fn(gate::manage))
-            .service(at("/account", "GET").route(web::get().to(account::show)))
-            .service(
-                at("/account/api-keys", "POST, GET")
-                    .route(web::post().to(keys::create))
-                    .route(web::get().to(keys::list)),
-            )
-            .service(
-                at("/account/api-keys/{id}", "GET, DELETE")
-                    .route(web::get().to(keys::show))
-                    .route(web::delete().to(keys::delete)),
-            )
-            .service(
-                at("/integrations", "POST, GET")
-                    .route(web::post().to(integrations::create))
-                    .route(web::get().to(integrations::list)),
-            )
-            .service(
-                at("/integrations/{id}", "GET, DELETE")
-                    .route(web::get().to(integrations::show))
-                    .route(web::delete().to(integrations::delete)),
-            )
-            .service(
-                at("/subscriptions", "POST, GET")
-                    .route(web::post().to(subscriptions::create))
-                    .route(web::get().to(subscriptions::list)),
-            )
-            .service(
-                at("/subscriptions/{id}", "GET, DELETE")
-                    .route(web::get().to(subscriptions::show))
-                    .route(web::delete().to(subscriptions::delete)),
-            )
-            .service(
-                at("/subscriptions/{id}/pause", "POST").route(web::post().to(subscriptions::pause)),
-            )
-            .service(
-                at("/subscriptions/{id}/resume", "POST")
-                    .route(web::post().to(subscriptions::resume)),
-            )
-            .service(at("/events", "GET").route(web::get().to(events::list)))
-            .service(at("/events/{uuid}", "GET").route(web::get().to(events::show)))
-            .service(at("/deliveries", "GET").route(web::get().to(deliveries::list)))
-            .service(at("/deliveries/{id}", "GET").route(web::get().to(deliveries::show)))
+            .configure(manage_routes)
             .default_service(web::to(not_found)),
     );
-    // What has no key, no account and no place in the table of `/v1`: the local socket's alone.
     app.service(
         web::scope("/local")
             .wrap(from_fn(gate::local))
-            .service(at("/backup", "POST").route(web::post().to(backup::make)))
+            .configure(local_routes)
             .default_service(web::to(not_found)),
     );
-    app.service(
-        at("/health/live", "GET, HEAD")
-            .route(web::get().to(health::live))
-            .route(web::head().to(health::live)),
-    );
-    app.service(
-        at("/health/ready", "GET, HEAD")
-            .route(web::get().to(health::ready))
-            .route(web::head().to(health::ready)),
-    );
+    app.configure(open_routes);
     app.default_service(web::to(not_found));
 }
 
@@ -99,12 +157,12 @@ pub fn recovering(app: &mut ServiceConfig) {
 }
 
 /// A path; a method that it does not have is answered in the dialect of its prefix.
-fn at(path: &str, allowed: &'static str) -> actix_web::Resource {
+fn at(path: &str, allowed: &'static [&'static str]) -> actix_web::Resource {
     web::resource(path).default_service(web::to(move |request: HttpRequest| {
         let mut response = ApiError::MethodNotAllowed.response(dialect(&request));
-        response
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static(allowed));
+        if let Ok(allowed) = HeaderValue::try_from(allowed.join(", ")) {
+            response.headers_mut().insert(ALLOW, allowed);
+        }
         std::future::ready(response)
     }))
 }

@@ -6,6 +6,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
+use super::body::Patch;
 use super::error::ApiError;
 use super::gate::Caller;
 use super::page::PageQuery;
@@ -14,6 +15,7 @@ use crate::actors::auth::Principal;
 use crate::actors::delivery::MAX_IN_FLIGHT;
 use crate::actors::now_ms;
 use crate::config::{format_duration, parse_duration};
+use crate::domain::audit::Action;
 use crate::domain::directory::{
     Change, MAX_NAME_BYTES, MAX_PATTERNS, Subscription, SubscriptionStatus,
 };
@@ -37,6 +39,19 @@ struct Create {
     secret: Option<String>,
     max_in_flight: Option<u16>,
     retry_schedule: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Update {
+    url: Option<String>,
+    events: Option<Vec<String>>,
+    #[serde(default)]
+    description: Patch<String>,
+    #[serde(default)]
+    max_in_flight: Patch<u16>,
+    #[serde(default)]
+    retry_schedule: Patch<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -98,30 +113,27 @@ pub async fn create(
 ) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
     let create: Create = body::json(&request, payload, &relay.arriving).await?;
-    let subscription = Arc::new(plan(&who, &relay.guard, create)?);
+    let (subscription, secret) = plan(&who, &relay, create)?;
+    let subscription = Arc::new(subscription);
     let new = Arc::clone(&subscription);
     relay
-        .change(who, move |directory, _| {
+        .change(who, Action::SubscriptionCreated, move |directory, _| {
             owned::admit(directory, new.as_ref(), new.integration)?;
             Ok((vec![Change::PutSubscription(new)], ()))
         })
         .await?;
     Ok(HttpResponse::Created().json(NewSubscription {
         view: SubscriptionView::of(&subscription),
-        secret: subscription.secret.reveal(),
+        secret: secret.reveal(),
     }))
 }
 
-fn plan(who: &Principal, guard: &Guard, create: Create) -> Result<Subscription, ApiError> {
-    let invalid =
-        |field: &str, error: &dyn std::fmt::Display| ApiError::Invalid(format!("{field}: {error}"));
-    let url = url::Url::parse(&create.url).map_err(|error| invalid("url", &error))?;
-    guard.check_url(&url).map_err(|error| match error {
-        UrlRefused::Address => ApiError::Invalid(
-            "url: address not allowed (the operator may allow it with outbound.allow)".to_owned(),
-        ),
-        other => invalid("url", &other),
-    })?;
+fn plan(
+    who: &Principal,
+    relay: &Relay,
+    create: Create,
+) -> Result<(Subscription, SigningSecret), ApiError> {
+    let url = vetted(&relay.guard, &create.url)?;
     let integration = match &create.integration_id {
         Some(id) => Some(
             id.parse()
@@ -139,36 +151,55 @@ fn plan(who: &Principal, guard: &Guard, create: Create) -> Result<Subscription, 
         getrandom::fill(&mut bytes)?;
         SigningSecret::from_bytes(&bytes).map_err(|error| invalid("secret", &error))?
     };
-    if create
-        .max_in_flight
-        .is_some_and(|limit| !(1..=MAX_IN_FLIGHT).contains(&limit))
-    {
-        return Err(ApiError::Invalid(format!(
-            "max_in_flight must be from 1 to {MAX_IN_FLIGHT}"
-        )));
-    }
-    if create
-        .description
-        .as_ref()
-        .is_some_and(|text| text.len() > MAX_NAME_BYTES)
-    {
-        return Err(ApiError::Invalid(format!(
-            "description must be at most {MAX_NAME_BYTES} bytes"
-        )));
-    }
-    Ok(Subscription {
-        id: SubscriptionId::from_random(getrandom::u64()?),
+    let id = SubscriptionId::from_random(getrandom::u64()?);
+    let subscription = Subscription {
+        id,
         account: who.account(),
         integration,
-        url: url.into(),
+        url,
         events: patterns(&create.events)?,
-        description: create.description,
-        secret,
-        max_in_flight: create.max_in_flight,
+        description: create.description.map(description).transpose()?,
+        secret: relay.vault.seal(&secret, id.to_bits())?,
+        max_in_flight: create.max_in_flight.map(in_flight).transpose()?,
         retry_schedule: create.retry_schedule.as_deref().map(schedule).transpose()?,
         status: SubscriptionStatus::Active,
         created_at_ms: now_ms(),
-    })
+    };
+    Ok((subscription, secret))
+}
+
+fn invalid(field: &str, error: &dyn std::fmt::Display) -> ApiError {
+    ApiError::Invalid(format!("{field}: {error}"))
+}
+
+/// A URL that may be sent to.
+fn vetted(guard: &Guard, text: &str) -> Result<String, ApiError> {
+    let url = url::Url::parse(text).map_err(|error| invalid("url", &error))?;
+    guard.check_url(&url).map_err(|error| match error {
+        UrlRefused::Address => ApiError::Invalid(
+            "url: address not allowed (the operator may allow it with outbound.allow)".to_owned(),
+        ),
+        other => invalid("url", &other),
+    })?;
+    Ok(url.into())
+}
+
+fn description(text: String) -> Result<String, ApiError> {
+    if text.len() <= MAX_NAME_BYTES {
+        Ok(text)
+    } else {
+        let message = format!("description must be at most {MAX_NAME_BYTES} bytes");
+        Err(ApiError::Invalid(message))
+    }
+}
+
+fn in_flight(limit: u16) -> Result<u16, ApiError> {
+    if (1..=MAX_IN_FLIGHT).contains(&limit) {
+        Ok(limit)
+    } else {
+        let message = format!("max_in_flight must be from 1 to {MAX_IN_FLIGHT}");
+        Err(ApiError::Invalid(message))
+    }
 }
 
 fn patterns(texts: &[String]) -> Result<Vec<TypePattern>, ApiError> {
@@ -217,10 +248,45 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
     Ok(HttpResponse::Ok().json(SubscriptionView::of(&subscription)))
 }
 
+/// Changes a subscription. What it wants counts for events that are accepted afterwards, everything else
+/// from the next attempt on.
+pub async fn update(
+    caller: Caller,
+    request: HttpRequest,
+    relay: Data<Relay>,
+    id: Path<String>,
+    payload: Payload,
+) -> Answer {
+    let who = caller.with(Permission::SubscriptionsWrite)?;
+    let update: Update = body::json(&request, payload, &relay.arriving).await?;
+    let guard = Arc::clone(&relay.guard);
+    let changed = relay.change(who, Action::SubscriptionUpdated, move |directory, who| {
+        let subscription: Arc<Subscription> = owned::find(directory, who, &id)?;
+        let changed = Arc::new(updated(&guard, &subscription, update)?);
+        Ok((vec![Change::PutSubscription(Arc::clone(&changed))], changed))
+    });
+    Ok(HttpResponse::Ok().json(SubscriptionView::of(&*changed.await?)))
+}
+
+fn updated(guard: &Guard, old: &Subscription, update: Update) -> Result<Subscription, ApiError> {
+    let mut new = old.clone();
+    if let Some(url) = &update.url {
+        new.url = vetted(guard, url)?;
+    }
+    if let Some(events) = &update.events {
+        new.events = patterns(events)?;
+    }
+    new.description = update.description.apply(new.description, description)?;
+    new.max_in_flight = update.max_in_flight.apply(new.max_in_flight, in_flight)?;
+    let waits = update.retry_schedule;
+    new.retry_schedule = waits.apply(new.retry_schedule, |waits| schedule(&waits))?;
+    Ok(new)
+}
+
 /// Deletes a subscription and cancels what is open for it. No attempt starts after the answer.
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
-    let deleted = relay.change(who, move |directory, who| {
+    let deleted = relay.change(who, Action::SubscriptionDeleted, move |directory, who| {
         let subscription: Arc<Subscription> = owned::find(directory, who, &id)?;
         Ok((vec![Change::DeleteSubscription(subscription.id)], ()))
     });
@@ -248,7 +314,11 @@ async fn set_status(
     status: SubscriptionStatus,
 ) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
-    let changed = relay.change(who, move |directory, who| {
+    let action = match status {
+        SubscriptionStatus::Active => Action::SubscriptionResumed,
+        SubscriptionStatus::Paused { .. } => Action::SubscriptionPaused,
+    };
+    let changed = relay.change(who, action, move |directory, who| {
         let subscription: Arc<Subscription> = owned::find(directory, who, &id)?;
         let changed = Arc::new(Subscription {
             status,

@@ -10,9 +10,11 @@ use crate::actors::attempt::{Exchange, Target, cancelled, conclude};
 use crate::actors::delivery::core::{Core as LaneCore, Next};
 use crate::actors::dispatch::lanes::Outlet;
 use crate::actors::queue::Settle;
+use crate::actors::vault::{Source, Vault};
 use crate::domain::delivery::{Attempt, Reply, Verdict};
 use crate::domain::event::Event;
 use crate::domain::ids::SubscriptionId;
+use crate::domain::sealed::Keyring;
 use crate::store::error::StoreError;
 use crate::store::ledger::Todo;
 
@@ -77,7 +79,8 @@ impl Process {
                 let Some(permit) = self.outcomes.begin() else {
                     break;
                 };
-                let target = subscription.and_then(Target::of).unwrap();
+                let vault = Vault::new(Keyring::default(), Source::Given);
+                let target = subscription.and_then(|it| Target::of(it, &vault)).unwrap();
                 let todo = lane.begin().unwrap();
                 self.running.push(Running {
                     target,

@@ -29,7 +29,7 @@ const SEEDS: u64 = 1_000;
 
 #[test]
 fn whatever_happens_no_promise_is_broken() {
-    let todo = Mutex::new(seeds(SEEDS, 50 * SEEDS));
+    let todo = Mutex::new(seeds(SEEDS, 10 * SEEDS));
     let next = || todo.lock().unwrap().next();
     let totals = Mutex::new(Counts::default());
     let work = || {

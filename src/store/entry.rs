@@ -1,7 +1,10 @@
 //! What the journal's records hold.
 //!
+//! Kinds 3 and 4 are the directory as formats 1 and 2 had it ([`legacy`]); 8 and 9 as it is today.
 //! Metadata is bincode; event bodies stand behind it as the bytes they were, and a decoded event's
 //! body shares the memory that the record was read into or written from.
+
+mod legacy;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -16,11 +19,13 @@ use crate::domain::event::{Event, EventMeta};
 
 const ACCEPTED: u8 = 1;
 const SETTLED: u8 = 2;
-const DIRECTORY: u8 = 3;
-const SNAPSHOT: u8 = 4;
+const LEGACY_DIRECTORY: u8 = 3;
+const LEGACY_SNAPSHOT: u8 = 4;
 const CARRIED: u8 = 5;
 const KEYS: u8 = 6;
 const RETIRED: u8 = 7;
+const DIRECTORY: u8 = 8;
+const SNAPSHOT: u8 = 9;
 
 /// What a record may claim to hold: no length is believed beyond it.
 const MAX_DECODED_BYTES: usize = 64 << 20;
@@ -121,6 +126,8 @@ impl Entry {
         Ok(Some(match kind {
             ACCEPTED => Self::Accepted(decode_accepted(payload)?),
             SETTLED => Self::Settled(decode("a record of attempts", payload)?),
+            LEGACY_DIRECTORY => Self::Directory(decode_legacy("a directory change", payload)?),
+            LEGACY_SNAPSHOT => Self::Snapshot(decode_legacy("a directory snapshot", payload)?),
             DIRECTORY => Self::Directory(decode("a directory change", payload)?),
             SNAPSHOT => Self::Snapshot(decode("a directory snapshot", payload)?),
             CARRIED => Self::Carried(carried::decode_events(payload)?),
@@ -129,6 +136,11 @@ impl Entry {
             _ => return Ok(None),
         }))
     }
+}
+
+fn decode_legacy(what: &'static str, payload: &Bytes) -> Result<Vec<Change>, StoreError> {
+    let changes: Vec<legacy::Change> = decode(what, payload)?;
+    Ok(changes.into_iter().map(Change::from).collect())
 }
 
 fn decode_accepted(payload: &Bytes) -> Result<Vec<Event>, StoreError> {

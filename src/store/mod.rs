@@ -22,6 +22,7 @@ pub mod examine;
 pub(crate) mod fixtures;
 pub mod holds;
 pub mod journal;
+pub mod key_file;
 pub mod ledger;
 pub mod log;
 pub mod opening;

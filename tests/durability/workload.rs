@@ -15,6 +15,7 @@ use postrider::domain::directory::{Change, KeyRecord, Subscription, Subscription
 use postrider::domain::event::{Content, Event, EventMeta, IdempotencyMark};
 use postrider::domain::ids::{AccountId, EventId, IntegrationId, KeyId, SubscriptionId};
 use postrider::domain::permission::Permissions;
+use postrider::domain::sealed::SecretAtRest;
 use postrider::domain::signature::SigningSecret;
 use postrider::store::committer::{Commit, Committed};
 use postrider::store::error::StoreError;
@@ -290,7 +291,7 @@ fn subscription(id: u64, chance: &mut Chance) -> Subscription {
         url: "http://receiver.example".to_owned(),
         events: vec![pattern.parse().unwrap()],
         description: None,
-        secret: SigningSecret::from_bytes(&[7; 32]).unwrap(),
+        secret: SecretAtRest::Clear(SigningSecret::from_bytes(&[7; 32]).unwrap()),
         max_in_flight: None,
         retry_schedule: None,
         status: SubscriptionStatus::Active,
@@ -304,6 +305,7 @@ fn key(id: u64) -> KeyRecord {
         account: AccountId::from_bits(1),
         name: format!("key {id}"),
         hash: KeyHash::of(&id.to_string()),
+        previous: None,
         permissions: Permissions::of(&[]),
         integration: None,
         environment: Environment::Live,

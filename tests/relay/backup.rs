@@ -49,6 +49,7 @@ fn restore(relay: &Relay, file: &str) -> Output {
 fn restored(from: &Relay, file: &Path) -> Relay {
     let mut relay = Relay::stopped(&[]);
     relay.key.clone_from(&from.key);
+    relay.has_sealing_keys_of(from);
     done(&restore(&relay, file.to_str().unwrap()));
     relay.restart();
     relay
@@ -230,6 +231,7 @@ fn a_backup_goes_through_a_pipe_and_replaces_nothing_unasked() {
     let uuid = relay.send(&shop, &samples::event("a", 1));
     let mut copy = Relay::stopped(&[]);
     copy.key.clone_from(&relay.key);
+    copy.has_sealing_keys_of(&relay);
     let mut giver = relay
         .command(&["backup", "-"])
         .stdout(Stdio::piped())
@@ -294,10 +296,16 @@ fn what_is_wrong_with_a_backup_is_said_and_nothing_is_left_behind() {
     for (words, bytes) in harm {
         std::fs::write(&file, bytes).unwrap();
         let new = Relay::stopped(&[]);
+        new.has_sealing_keys_of(&relay);
         let said = failed(&restore(&new, file.to_str().unwrap()));
         assert!(said.contains(words), "{said}");
         assert!(!new.data_dir().exists(), "{words}");
     }
+    std::fs::write(&file, &whole).unwrap();
+    let new = Relay::stopped(&[]);
+    let said = failed(&restore(&new, file.to_str().unwrap()));
+    assert!(said.contains("sealed under the key"), "{said}");
+    assert!(!new.data_dir().exists(), "without the key it is of no use");
     let new = Relay::stopped(&[]);
     let said = failed(&restore(&new, "no-such-file"));
     assert!(said.contains("no-such-file"), "{said}");

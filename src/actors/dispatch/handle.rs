@@ -5,8 +5,9 @@ use tokio::sync::oneshot;
 
 use super::Dispatch;
 use crate::actors::Unavailable;
+use crate::domain::audit::Deed;
 use crate::domain::event::Place;
-use crate::domain::ids::{EventId, SubscriptionId};
+use crate::domain::ids::{AccountId, EventId, SubscriptionId};
 use crate::store::error::StoreError;
 use crate::store::ledger::backlog::{Entry, Located, Status};
 use crate::store::ledger::{Ledger, Open};
@@ -89,6 +90,18 @@ impl DispatchHandle {
     /// A position at or before the record that holds an event, near it.
     pub async fn near(&self, event: EventId) -> Result<Option<u64>, DispatchError> {
         self.ask(move |ledger| ledger.near(event)).await
+    }
+
+    /// What was done to an account, the latest first, before a number: at most `limit` of it, each with
+    /// its number.
+    pub async fn deeds(
+        &self,
+        account: AccountId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Deed)>, DispatchError> {
+        self.ask(move |ledger| ledger.deeds(account, before, limit))
+            .await
     }
 
     /// Writes a last checkpoint, so that the next start has nothing to replay.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::domain::sealed::SealingKeyId;
 use crate::store::error::StoreError;
 
 /// An error of a backup or a restore.
@@ -54,9 +55,16 @@ pub enum ArchiveError {
     /// Whoever made it could not finish, and said why.
     #[error("the backup could not be finished: {0}")]
     Unfinished(String),
-    /// Its secrets are sealed with a key.
-    #[error("the secrets in this backup are sealed with a key that this release cannot use")]
-    Sealed,
+    /// Its secrets are sealed under a key that is not at hand.
+    #[error(
+        "the signing secrets in this backup are sealed under the key {key}, which is not at hand; put the \
+         key file of the relay that it was made of beside the new store, with its name and `.key`, or name \
+         it in POSTRIDER_SECRETS__KEY_FILE"
+    )]
+    Sealed {
+        /// The key.
+        key: SealingKeyId,
+    },
     /// There is something where the new store should be.
     #[error("{path} is not empty; a store is restored into a directory that is new or empty")]
     NotEmpty {

@@ -14,6 +14,7 @@ use super::format::Header;
 use super::read::ArchiveReader;
 use super::target::Target;
 use crate::domain::event::Event;
+use crate::domain::sealed::{Keyring, SealingKeyId};
 use crate::store::carried::CarriedEvent;
 use crate::store::disk::DiskFile;
 use crate::store::entry::Entry;
@@ -33,12 +34,14 @@ pub struct Restored {
     pub last_event_at_ms: Option<u64>,
 }
 
-/// Reads a backup to its end and makes a store of it.
-pub fn restore(from: impl Read, target: &Target) -> Result<Restored, ArchiveError> {
+/// Reads a backup to its end and makes a store of it. The key that its secrets are sealed under must be at
+/// hand: without it nothing could ever be delivered again.
+pub fn restore(from: impl Read, target: &Target, ring: &Keyring) -> Result<Restored, ArchiveError> {
     let mut archive = ArchiveReader::open(from)?;
     let header = *archive.header();
-    if header.secrets_key.is_some() {
-        return Err(ArchiveError::Sealed);
+    let key = header.secrets_key.map(SealingKeyId);
+    if let Some(key) = key.filter(|key| !ring.knows(*key)) {
+        return Err(ArchiveError::Sealed { key });
     }
     let layout = target.layout(header.store_id, header.segment_bytes);
     write_segments(&mut archive, &layout)?;

@@ -12,6 +12,7 @@ use crate::domain::directory::Change;
 use crate::domain::directory::fixtures::subscription;
 use crate::domain::event::Place;
 use crate::domain::ids::SubscriptionId;
+use crate::domain::sealed::fixtures::ring;
 use crate::store::committer::Commit;
 use crate::store::entry::Entry;
 use crate::store::fixtures::{
@@ -66,7 +67,7 @@ fn settle(store: &Store, n: u64, place: Place, outcome: Outcome) {
 }
 
 fn begin(store: &Store) -> Backup {
-    Backup::of_running(&store.log, NOW_MS).unwrap()
+    Backup::of_running(&store.log, Some(ring().current()), NOW_MS).unwrap()
 }
 
 fn drain(mut backup: Backup) -> Vec<u8> {
@@ -82,7 +83,7 @@ fn restored(archive: &[u8]) -> Result<(Restored, TempDir), ArchiveError> {
     let parent = scratch();
     let dir = parent.path().join("new");
     let target = Target::new(&dir).unwrap();
-    let done = restore(archive, &target);
+    let done = restore(archive, &target, &ring());
     drop(target);
     if done.is_err() {
         assert!(!dir.exists(), "something is left behind");
@@ -228,7 +229,9 @@ fn what_is_no_backup_of_ours_or_a_newer_one_is_named() {
         other.contains("the whole is not what the trailer says"),
         "{other}"
     );
-    assert!(with(|header| header[64] = 1).contains("sealed with a key"));
+    let sealed = with(|header| header[64] ^= 1);
+    assert!(sealed.contains("sealed under the key"), "{sealed}");
+    assert!(sealed.contains("which is not at hand"), "{sealed}");
     let harm: [fn(&mut [u8; HEADER_BYTES]); 4] = [
         |header| header[63] = 1,
         |header| header[56] ^= 1,
@@ -355,11 +358,11 @@ fn a_directory_that_holds_anything_is_left_alone() {
         store::open(&options(empty.path())).is_err(),
         "a relay started on half a store"
     );
-    assert!(restore(&b"nothing"[..], &target).is_err());
+    assert!(restore(&b"nothing"[..], &target, &ring()).is_err());
     drop(target);
     assert_eq!(names(empty.path()), 0, "the directory itself stays");
     let target = Target::new(empty.path()).unwrap();
-    restore(&small()[..], &target).unwrap();
+    restore(&small()[..], &target, &ring()).unwrap();
     drop(target);
     store::open(&options(empty.path())).unwrap();
 }
@@ -376,7 +379,8 @@ fn a_stopped_store_is_read_as_it_is_and_not_changed() {
     let running = drain(begin(&store));
     let end = store.log.end();
     let layout = store.log.journal().layout().clone();
-    let backup = || Backup::of_stopped(dir.path(), layout.segment_bytes, NOW_MS);
+    let key = Some(ring().current());
+    let backup = || Backup::of_stopped(dir.path(), layout.segment_bytes, key, NOW_MS);
     let error = backup().unwrap_err().to_string();
     assert!(error.contains("in use by another process"), "{error}");
     drop(store);
@@ -403,7 +407,7 @@ fn a_stopped_store_is_read_as_it_is_and_not_changed() {
     }
 
     let nowhere = scratch();
-    let error = Backup::of_stopped(nowhere.path(), layout.segment_bytes, NOW_MS);
+    let error = Backup::of_stopped(nowhere.path(), layout.segment_bytes, None, NOW_MS);
     assert!(matches!(error, Err(ArchiveError::NoStore { .. })));
     assert_eq!(std::fs::read_dir(nowhere.path()).unwrap().count(), 0);
 }

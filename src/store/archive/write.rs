@@ -4,6 +4,7 @@
 //! never changes. Holds one record and one chunk in memory, however large the journal is. Calls may
 //! block on the disk.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::error::ArchiveError;
 use super::format::{self, Header};
 use super::read::Totals;
+use crate::domain::sealed::SealingKeyId;
 use crate::store::Machine;
 use crate::store::claim::{known_store, lock};
 use crate::store::error::StoreError;
@@ -56,14 +58,24 @@ enum Stage {
 
 impl Backup {
     /// Begins a backup of a log that goes on: everything that is synced by now.
-    pub fn of_running(log: &Arc<Log>, now_ms: u64) -> Result<Self, StoreError> {
+    pub fn of_running(
+        log: &Arc<Log>,
+        secrets_key: Option<SealingKeyId>,
+        now_ms: u64,
+    ) -> Result<Self, StoreError> {
         let hold = log.hold();
         let (start, end) = (hold.start(), log.end());
-        Self::new(log.journal().layout(), start, end, now_ms, Kept::Hold(hold))
+        let layout = log.journal().layout();
+        Self::new(layout, start..end, secrets_key, now_ms, Kept::Hold(hold))
     }
 
     /// Begins a backup of a store that no relay has open, and changes nothing in it.
-    pub fn of_stopped(dir: &Path, segment_bytes: u64, now_ms: u64) -> Result<Self, ArchiveError> {
+    pub fn of_stopped(
+        dir: &Path,
+        segment_bytes: u64,
+        secrets_key: Option<SealingKeyId>,
+        now_ms: u64,
+    ) -> Result<Self, ArchiveError> {
         let journal = dir.join("journal");
         let no_store = || ArchiveError::NoStore {
             path: dir.to_owned(),
@@ -85,13 +97,14 @@ impl Backup {
         };
         let tail = recovery::find_end(&Reader::new(layout.clone()), None)?.ok_or_else(no_store)?;
         let start = first_position(&layout)?;
-        Ok(Self::new(&layout, start, tail.position, now_ms, kept)?)
+        let all = start..tail.position;
+        Ok(Self::new(&layout, all, secrets_key, now_ms, kept)?)
     }
 
     fn new(
         layout: &Layout,
-        start: u64,
-        end: u64,
+        Range { start, end }: Range<u64>,
+        secrets_key: Option<SealingKeyId>,
         now_ms: u64,
         kept: Kept,
     ) -> Result<Self, StoreError> {
@@ -105,7 +118,7 @@ impl Backup {
                 start,
                 end,
                 segment_bytes: layout.segment_bytes,
-                secrets_key: None,
+                secrets_key: secrets_key.map(|key| key.0),
             },
             stage: Stage::Header,
             next_segment: None,

@@ -10,13 +10,13 @@
 //! Little endian; records start at multiples of eight, the gap is zeros and belongs to no checksum.
 //! A payload is never empty, so a length of zero says that nothing was written here yet.
 //!
-//! Format 2 is format 1 with more kinds of payload. A release that does not know them must not skip
-//! them, so it refuses the record.
+//! Formats 2 and 3 are format 1 with more kinds of payload. A release that does not know them must not
+//! skip them, so it refuses the record.
 
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 40;
 /// The format that this release writes.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// `previous` of the very first record.
 pub const NO_PREVIOUS: u64 = u64::MAX;
 

@@ -9,6 +9,7 @@
 
 pub mod backlog;
 mod carry;
+mod directory;
 mod look_up;
 mod save;
 
@@ -24,7 +25,7 @@ use super::state::State;
 use super::state::overlay::Overlay;
 use super::state::rows::{self, KeyedRequest, Meta, Slot};
 use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
-use crate::domain::directory::{Change, Directory};
+use crate::domain::directory::Directory;
 use crate::domain::event::{Event, Place};
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::domain::matching::MatchTable;
@@ -331,53 +332,6 @@ impl Ledger {
         self.overlay.put(rows::keyed(scope), rows::encode(row)?);
         self.overlay
             .put(rows::keyed_expiry(row.expires_at_ms, scope), Vec::new());
-        Ok(())
-    }
-
-    fn change(&mut self, change: &Change, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
-        let keys_before = matches!(change, Change::DeleteIntegration(_))
-            .then(|| self.directory.keys().map(|key| key.id).collect::<Vec<_>>());
-        self.directory.apply(change);
-        if matches!(
-            change,
-            Change::PutSubscription(_) | Change::DeleteSubscription(_)
-        ) {
-            self.table.forget();
-        }
-        match change {
-            Change::PutAccount(it) => self.put_record(b'A', it.id.to_bits(), change)?,
-            Change::PutIntegration(it) => self.put_record(b'I', it.id.to_bits(), change)?,
-            Change::PutKey(it) => self.put_record(b'K', it.id.to_bits(), change)?,
-            Change::PutSubscription(it) => self.put_record(b'S', it.id.to_bits(), change)?,
-            Change::KeysUsed(uses) => {
-                for (id, _) in uses {
-                    if let Some(key) = self.directory.key(*id) {
-                        let key = Change::PutKey(Arc::clone(key));
-                        self.put_record(b'K', id.to_bits(), &key)?;
-                    }
-                }
-            }
-            Change::DeleteIntegration(id) => {
-                self.overlay.remove(rows::record(b'I', id.to_bits()));
-                for key in keys_before.unwrap_or_default() {
-                    if self.directory.key(key).is_none() {
-                        self.overlay.remove(rows::record(b'K', key.to_bits()));
-                    }
-                }
-            }
-            Change::DeleteKey(id) => self.overlay.remove(rows::record(b'K', id.to_bits())),
-            Change::DeleteSubscription(id) => {
-                self.overlay.remove(rows::record(b'S', id.to_bits()));
-                self.gone.push(*id);
-                effects.push(Effect::Unsubscribed(*id));
-            }
-        }
-        Ok(())
-    }
-
-    fn put_record(&mut self, prefix: u8, id: u64, record: &Change) -> Result<(), StoreError> {
-        self.overlay
-            .put(rows::record(prefix, id), rows::encode(record)?);
         Ok(())
     }
 }

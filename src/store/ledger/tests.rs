@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::backlog::MAX_ENTRIES;
 use super::*;
+use crate::domain::directory::Change;
 use crate::domain::directory::fixtures::subscription;
 use crate::domain::event::IdempotencyMark;
 use crate::store::fixtures::{attempt, event, event_id, scratch};

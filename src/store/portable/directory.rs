@@ -5,14 +5,19 @@ use serde::{Deserialize, Serialize};
 use super::text::{Hex, Time};
 use crate::domain::api_key::{Environment, KeyHash};
 use crate::domain::directory::{
-    Account, Change, Integration, KeyRecord, Subscription, SubscriptionStatus,
+    Account, Change, Integration, KeyRecord, PreviousSecret, Subscription, SubscriptionStatus,
 };
 use crate::domain::event_type::TypePattern;
 use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
 use crate::domain::permission::Permissions;
 use crate::domain::rate::Quota;
 use crate::domain::retry::Schedule;
+use crate::domain::sealed::{Keyring, SealError};
 use crate::domain::signature::SigningSecret;
+
+fn yes() -> bool {
+    true
+}
 
 /// An account.
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,6 +25,8 @@ use crate::domain::signature::SigningSecret;
 pub struct AccountLine {
     pub id: AccountId,
     name: String,
+    #[serde(default)]
+    suspended: bool,
     created_at: Time,
 }
 
@@ -31,6 +38,8 @@ pub struct IntegrationLine {
     pub account_id: AccountId,
     name: String,
     integration_key: String,
+    #[serde(default = "yes")]
+    enabled: bool,
     created_at: Time,
 }
 
@@ -42,6 +51,9 @@ pub struct ApiKeyLine {
     pub account_id: AccountId,
     name: String,
     sha256: Hex<32>,
+    /// The secret that it had before it was rotated, while that still opens.
+    #[serde(default)]
+    previous: Option<PreviousLine>,
     permissions: Vec<String>,
     pub integration_id: Option<IntegrationId>,
     environment: Environment,
@@ -49,6 +61,14 @@ pub struct ApiKeyLine {
     created_at: Time,
     expires_at: Option<Time>,
     last_used_at: Option<Time>,
+}
+
+/// A rotated key's old secret.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PreviousLine {
+    sha256: Hex<32>,
+    ends_at: Time,
 }
 
 /// A subscription and its secret.
@@ -75,11 +95,13 @@ impl AccountLine {
         let Account {
             id,
             name,
+            suspended,
             created_at_ms,
         } = account;
         Self {
             id: *id,
             name: name.clone(),
+            suspended: *suspended,
             created_at: Time(*created_at_ms),
         }
     }
@@ -89,6 +111,7 @@ impl AccountLine {
         let account = Account {
             id: self.id,
             name: self.name,
+            suspended: self.suspended,
             created_at_ms: self.created_at.0,
         };
         Change::PutAccount(account.into())
@@ -103,6 +126,7 @@ impl IntegrationLine {
             account,
             name,
             ingest_key,
+            enabled,
             created_at_ms,
         } = integration;
         Self {
@@ -110,6 +134,7 @@ impl IntegrationLine {
             account_id: *account,
             name: name.clone(),
             integration_key: ingest_key.clone(),
+            enabled: *enabled,
             created_at: Time(*created_at_ms),
         }
     }
@@ -121,6 +146,7 @@ impl IntegrationLine {
             account: self.account_id,
             name: self.name,
             ingest_key: self.integration_key,
+            enabled: self.enabled,
             created_at_ms: self.created_at.0,
         };
         Change::PutIntegration(integration.into())
@@ -135,6 +161,7 @@ impl ApiKeyLine {
             account,
             name,
             hash,
+            previous,
             permissions,
             integration,
             environment,
@@ -149,6 +176,10 @@ impl ApiKeyLine {
             account_id: *account,
             name: name.clone(),
             sha256: Hex(*hash.as_bytes()),
+            previous: previous.map(|previous| PreviousLine {
+                sha256: Hex(*previous.hash.as_bytes()),
+                ends_at: Time(previous.ends_at_ms),
+            }),
             permissions: permissions.collect(),
             integration_id: *integration,
             environment: *environment,
@@ -168,6 +199,10 @@ impl ApiKeyLine {
             account: self.account_id,
             name: self.name,
             hash: KeyHash::from_bytes(self.sha256.0),
+            previous: self.previous.map(|previous| PreviousSecret {
+                hash: KeyHash::from_bytes(previous.sha256.0),
+                ends_at_ms: previous.ends_at.0,
+            }),
             permissions,
             integration: self.integration_id,
             environment: self.environment,
@@ -181,8 +216,8 @@ impl ApiKeyLine {
 }
 
 impl SubscriptionLine {
-    /// A subscription as a line.
-    pub fn of(subscription: &Subscription) -> Self {
+    /// A subscription as a line, its secret opened with these keys.
+    pub fn of(subscription: &Subscription, ring: &Keyring) -> Result<Self, SealError> {
         let Subscription {
             id,
             account,
@@ -197,14 +232,14 @@ impl SubscriptionLine {
             created_at_ms,
         } = subscription;
         let schedule = retry_schedule.as_ref();
-        Self {
+        Ok(Self {
             id: *id,
             account_id: *account,
             integration_id: *integration,
             url: url.clone(),
             events: events.clone(),
             description: description.clone(),
-            secret: secret.reveal(),
+            secret: ring.open(secret, id.to_bits())?.reveal(),
             max_in_flight: *max_in_flight,
             retry_schedule_ms: schedule.map(|schedule| schedule.waits_ms().to_vec()),
             paused: match status {
@@ -212,11 +247,16 @@ impl SubscriptionLine {
                 SubscriptionStatus::Paused { reason } => Some(reason.clone()),
             },
             created_at: Time(*created_at_ms),
-        }
+        })
     }
 
-    /// What makes it; an error names the member.
-    pub fn change(self) -> Result<Change, String> {
+    /// What makes it, its secret sealed; an error names the member.
+    pub fn change(self, ring: &Keyring) -> Result<Change, String> {
+        let secret =
+            SigningSecret::parse(&self.secret).map_err(|error| format!("secret {error}"))?;
+        let mut nonce = [0; 24];
+        getrandom::fill(&mut nonce).map_err(|error| format!("secret: {error}"))?;
+        let sealed = ring.seal(&secret, self.id.to_bits(), nonce);
         let schedule = self.retry_schedule_ms.map(Schedule::new).transpose();
         let subscription = Subscription {
             id: self.id,
@@ -225,8 +265,7 @@ impl SubscriptionLine {
             url: self.url,
             events: self.events,
             description: self.description,
-            secret: SigningSecret::parse(&self.secret)
-                .map_err(|error| format!("secret {error}"))?,
+            secret: sealed.map_err(|error| format!("secret: {error}"))?,
             max_in_flight: self.max_in_flight,
             retry_schedule: schedule.map_err(|error| format!("retry_schedule_ms {error}"))?,
             status: match self.paused {

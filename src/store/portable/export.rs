@@ -10,6 +10,7 @@ use super::text::Time;
 use super::{End, FORMAT, Header, Line, PortableError, VERSION, Which};
 use crate::domain::event::{Event, Place};
 use crate::domain::ids::EventId;
+use crate::domain::sealed::Keyring;
 use crate::store::Store;
 use crate::store::entry::Entry;
 use crate::store::error::StoreError;
@@ -32,6 +33,7 @@ pub struct Exported {
 pub fn export(
     store: &Store,
     which: Which,
+    ring: &Keyring,
     now_ms: u64,
     to: &mut impl Write,
 ) -> Result<Exported, PortableError> {
@@ -41,7 +43,7 @@ pub fn export(
         done: End::default(),
     };
     export.header(which, now_ms)?;
-    export.directory()?;
+    export.directory(ring)?;
     export.idempotency_keys(now_ms)?;
     let start = store.log.start();
     match which {
@@ -85,7 +87,7 @@ impl<W: Write> Export<'_, W> {
         Ok(())
     }
 
-    fn directory(&mut self) -> Result<(), PortableError> {
+    fn directory(&mut self, ring: &Keyring) -> Result<(), PortableError> {
         let directory = self.store.ledger.directory();
         for account in directory.accounts() {
             self.line(&Line::Account(AccountLine::of(account)))?;
@@ -97,7 +99,10 @@ impl<W: Write> Export<'_, W> {
             self.line(&Line::ApiKey(ApiKeyLine::of(key)))?;
         }
         for subscription in directory.subscriptions() {
-            self.line(&Line::Subscription(SubscriptionLine::of(subscription)))?;
+            self.line(&Line::Subscription(SubscriptionLine::of(
+                subscription,
+                ring,
+            )?))?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::{End, FORMAT, Header, Line, MAX_LINE_BYTES, PortableError, VERSION};
 use crate::domain::directory::{Change, Directory};
 use crate::domain::event::Place;
 use crate::domain::ids::{AccountId, EventId, IntegrationId};
+use crate::domain::sealed::Keyring;
 use crate::store::archive::Target;
 use crate::store::carried::{CarriedEvent, CarriedKey};
 use crate::store::entry::Entry;
@@ -51,11 +52,12 @@ pub fn import(
     from: impl BufRead,
     target: &Target,
     segment_bytes: u64,
+    ring: &Keyring,
     now_ms: u64,
 ) -> Result<Imported, PortableError> {
     let mut lines = Lines { from, number: 0 };
     read_header(&mut lines)?;
-    let mut import = Import::begin(target, segment_bytes, now_ms)?;
+    let mut import = Import::begin(target, segment_bytes, ring, now_ms)?;
     loop {
         let text = lines
             .next()?
@@ -177,8 +179,10 @@ enum Part {
     Events,
 }
 
-struct Import {
+struct Import<'a> {
     writer: Writer,
+    /// Seals what comes in clear.
+    ring: &'a Keyring,
     now_ms: u64,
     part: Part,
     directory: Directory,
@@ -191,8 +195,13 @@ struct Import {
     done: Imported,
 }
 
-impl Import {
-    fn begin(target: &Target, segment_bytes: u64, now_ms: u64) -> Result<Self, StoreError> {
+impl<'a> Import<'a> {
+    fn begin(
+        target: &Target,
+        segment_bytes: u64,
+        ring: &'a Keyring,
+        now_ms: u64,
+    ) -> Result<Self, StoreError> {
         let layout = target.layout(new_id()?, segment_bytes);
         Writer::create(&layout, now_ms)?;
         let tail = recovery::recover(&Reader::new(layout.clone()), None)?;
@@ -202,6 +211,7 @@ impl Import {
         })?;
         Ok(Self {
             writer: Writer::resume(layout, tail)?,
+            ring,
             now_ms,
             part: Part::Directory,
             directory: Directory::default(),
@@ -234,7 +244,7 @@ impl Import {
             Line::Subscription(line) => {
                 is_new(self.directory.subscription(line.id).is_none())?;
                 self.refer(line.account_id, line.integration_id)?;
-                self.put(&line.change()?)
+                self.put(&line.change(self.ring)?)
             }
             Line::IdempotencyKey(line) => self.key(line),
             Line::Event(line) => self.event(line),

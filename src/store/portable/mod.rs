@@ -36,6 +36,7 @@ use self::event::{EventLine, IdempotencyLine};
 use self::text::Time;
 use super::archive::ArchiveError;
 use super::error::StoreError;
+use crate::domain::sealed::SealError;
 
 /// What the first line calls the format.
 const FORMAT: &str = "postrider-export";
@@ -116,6 +117,9 @@ pub enum PortableError {
         /// Why not.
         what: String,
     },
+    /// A secret cannot be opened.
+    #[error("a signing secret cannot be opened: {0}")]
+    Secret(#[from] SealError),
     /// The directory is not one that can be used.
     #[error(transparent)]
     Place(#[from] ArchiveError),

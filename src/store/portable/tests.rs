@@ -14,6 +14,7 @@ use crate::domain::directory::{Account, Change, Integration, SubscriptionStatus}
 use crate::domain::event::{Content, Event, IdempotencyMark, Place};
 use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
 use crate::domain::retry::Schedule;
+use crate::domain::sealed::fixtures::ring;
 use crate::store::archive::Target;
 use crate::store::committer::Commit;
 use crate::store::fixtures::{apply_all, attempt, commit, event, event_id, options, scratch};
@@ -31,6 +32,7 @@ fn directory() -> Vec<Change> {
     let account = Account {
         id: AccountId::from_bits(1),
         name: "shop \"one\"\n".to_owned(),
+        suspended: true,
         created_at_ms: 1,
     };
     let integration = Integration {
@@ -38,6 +40,7 @@ fn directory() -> Vec<Change> {
         account: account.id,
         name: "door".to_owned(),
         ingest_key: "in_door".to_owned(),
+        enabled: false,
         created_at_ms: 2,
     };
     let mut bound = key(1, 1);
@@ -134,7 +137,7 @@ fn accept(store: &Store, events: Vec<Event>) -> Vec<Place> {
 
 fn exported(store: &Store, which: Which) -> String {
     let mut out = Vec::new();
-    let done = export(store, which, NOW_MS, &mut out).unwrap();
+    let done = export(store, which, &ring(), NOW_MS, &mut out).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().count() as u64, done.lines);
     text
@@ -145,7 +148,13 @@ fn imported(text: &[u8]) -> Result<(Imported, TempDir), PortableError> {
     let parent = scratch();
     let dir = parent.path().join("new");
     let target = Target::new(&dir).unwrap();
-    let done = import(BufReader::new(text), &target, SEGMENT_BYTES, NOW_MS);
+    let done = import(
+        BufReader::new(text),
+        &target,
+        SEGMENT_BYTES,
+        &ring(),
+        NOW_MS,
+    );
     drop(target);
     if done.is_err() {
         assert!(!dir.exists(), "something is left behind");
@@ -195,7 +204,21 @@ fn an_imported_store_is_the_same_to_everyone_outside() {
         copy.log.journal().layout().store_id,
         store.log.journal().layout().store_id
     );
-    assert_eq!(copy.ledger.directory(), store.ledger.directory());
+    for (copied, original) in copy
+        .ledger
+        .directory()
+        .subscriptions()
+        .zip(store.ledger.directory().subscriptions())
+    {
+        assert_eq!(
+            copied.secret.key(),
+            Some(ring().current()),
+            "it is in clear"
+        );
+        let opened = ring().open(&copied.secret, copied.id.to_bits()).unwrap();
+        let before = ring().open(&original.secret, original.id.to_bits());
+        assert_eq!(Ok(opened), before);
+    }
     assert_eq!(open_of(&copy), open_of(&store));
     assert!(exported(&copy, Which::Open) == text, "it differs");
     assert_eq!(
@@ -241,7 +264,7 @@ fn an_idempotency_key_is_exported_for_as_long_as_it_counts() {
     let end_ms = 1_000 + IDEMPOTENCY_KEEP_MS;
     for (now_ms, keys) in [(end_ms - 1, 1), (end_ms, 0)] {
         let mut out = Vec::new();
-        export(&store, Which::Open, now_ms, &mut out).unwrap();
+        export(&store, Which::Open, &ring(), now_ms, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<Value> = text
             .lines()

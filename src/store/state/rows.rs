@@ -3,11 +3,8 @@
 //! ```text
 //! m                                       Meta: format, store id, how far the journal was applied
 //! A account · I integration · K key · S subscription      the directory's records
-//! e place subscription generation         OpenDelivery: every delivery that is not settled for good
-//! q subscription place generation         … that waits for its first attempt, in order
-//! r subscription due place generation     … that is due again
-//! d subscription place generation         … that is dead
-//! c subscription                          a deleted subscription whose rows are still being removed
+//! o subscription slot                     a page of deliveries that are not settled for good
+//! u account number                        Deed: what was done to an account
 //! y scope                                 KeyedRequest: an idempotency key and what it answered
 //! z expiry scope                          when that is forgotten
 //! x event                                 a sparse index from event ids to journal positions
@@ -20,14 +17,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::delivery::Attempt;
 use crate::domain::event::{EventMeta, IdempotencyMark, Place};
-use crate::domain::ids::{EventId, SubscriptionId};
+use crate::domain::ids::{AccountId, EventId, SubscriptionId};
 use crate::store::entry;
 use crate::store::error::StoreError;
 
 /// How long an idempotency key is kept: 24 hours.
 pub const IDEMPOTENCY_KEEP_MS: u64 = 24 * 3600 * 1000;
 /// The format of all values that this release writes.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// The key of [`Meta`].
 pub const META: &[u8] = b"m";
 
@@ -186,6 +183,23 @@ pub fn indexed(event: EventId) -> Vec<u8> {
     let mut key = start(b'x');
     key.extend_from_slice(event.as_bytes());
     key
+}
+
+/// A deed of an account, by its number.
+pub fn deed(account: AccountId, number: u64) -> Vec<u8> {
+    let mut key = record(b'u', account.to_bits());
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The deeds of an account with these numbers.
+pub fn deeds(account: AccountId, numbers: std::ops::Range<u64>) -> std::ops::Range<Vec<u8>> {
+    deed(account, numbers.start)..deed(account, numbers.end)
+}
+
+/// Reads the number of a key made by [`deed`].
+pub fn read_deed(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*key.get(9..)?.first_chunk()?))
 }
 
 /// A value as it is stored.

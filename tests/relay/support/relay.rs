@@ -124,6 +124,16 @@ impl Relay {
         self.data_dir.clone()
     }
 
+    /// The file of the keys that secrets are sealed under.
+    pub fn key_file(&self) -> PathBuf {
+        self.data_dir.with_extension("key")
+    }
+
+    /// Has the sealing keys of another relay, as whoever moves a store must bring them.
+    pub fn has_sealing_keys_of(&self, other: &Self) {
+        std::fs::copy(other.key_file(), self.key_file()).unwrap();
+    }
+
     /// The journal's first segment.
     pub fn journal(&self) -> PathBuf {
         let mut segments: Vec<_> = std::fs::read_dir(self.data_dir().join("journal"))

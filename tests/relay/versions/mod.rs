@@ -43,6 +43,12 @@ fn unpacked(fixture: &Path) -> (Relay, Value) {
         relay.set("RETENTION__DEAD", "3650d");
     }
     packed::unpack(&fixture.join("store"), &relay.data_dir());
+    let key_file = fixture.join("store.key");
+    if key_file.exists() {
+        std::fs::copy(key_file, relay.key_file()).unwrap();
+        let owner_alone = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(relay.key_file(), owner_alone).unwrap();
+    }
     (relay, serde_json::from_slice(&expected).unwrap())
 }
 
@@ -91,6 +97,10 @@ fn a_fixture_of_this_release_holds_what_it_should() {
     }
     let expected = traffic::make(&mut relay, &receiver);
     packed::pack(&relay.data_dir(), &fixture.join("store"));
+    // Releases before format 3 have none.
+    if relay.key_file().exists() {
+        std::fs::copy(relay.key_file(), fixture.join("store.key")).unwrap();
+    }
     let text = serde_json::to_string_pretty(&expected).unwrap();
     std::fs::write(fixture.join("expected.json"), text + "\n").unwrap();
     drop((relay, receiver));
