@@ -1,6 +1,7 @@
 //! Talks to a relay: through the local socket, without a key, or over HTTP with one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
@@ -12,19 +13,31 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use url::Url;
 
 use super::StoreArgs;
 use crate::app::SOCKET;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, printable};
+use crate::domain::ids::AccountId;
 
 /// The largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// Says for which account the local operator acts.
+const ACCOUNT: &str = "x-postrider-account";
 
-/// Which relay to talk to.
+/// Which relay to talk to, and for which account.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which relay")]
 pub struct RelayArgs {
     /// A relay elsewhere; without it, the one on this machine is reached through its data directory
-    #[arg(long, value_name = "URL", env = "POSTRIDER_URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "POSTRIDER_URL",
+        hide_env_values = true
+    )]
     url: Option<String>,
     /// The key for a relay elsewhere
     #[arg(
@@ -34,6 +47,20 @@ pub struct RelayArgs {
         hide_env_values = true
     )]
     api_key: Option<String>,
+    /// On this machine: the account to act for; without it, the oldest
+    #[arg(long, value_name = "ACCT_ID")]
+    account: Option<AccountId>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Where the relay on this machine is, for what no other can be asked.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which relay")]
+pub struct LocalArgs {
+    /// Refused: whoever means another relay must not change this one
+    #[arg(long, env = "POSTRIDER_URL", hide = true, hide_env_values = true)]
+    url: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -41,19 +68,47 @@ pub struct RelayArgs {
 impl RelayArgs {
     /// A client for that relay.
     pub fn client(&self) -> Result<RelayClient, ClientError> {
-        match &self.url {
-            Some(url) => {
-                if !(url.starts_with("http://") || url.starts_with("https://")) {
-                    return Err(ClientError::Url(url.clone()));
-                }
-                let key = self.api_key.clone().ok_or(ClientError::NoKey)?;
-                Ok(RelayClient::url(url, SecretString::from(key)))
-            }
-            None => Ok(RelayClient::socket(
-                self.store.load()?.config.data_dir.join(SOCKET),
-            )),
+        let Some(url) = given(self.url.as_ref()) else {
+            let socket = RelayClient::socket(self.store.load()?.config.data_dir.join(SOCKET));
+            return Ok(match self.account {
+                Some(account) => socket.acting_for(account),
+                None => socket,
+            });
+        };
+        if self.account.is_some() {
+            return Err(ClientError::AccountElsewhere);
         }
+        let url = relay_url(url).ok_or(ClientError::Url)?;
+        let key = given(self.api_key.as_ref()).ok_or(ClientError::NoKey)?;
+        Ok(RelayClient::url(url.as_str(), SecretString::from(key)))
     }
+}
+
+impl LocalArgs {
+    /// A client for that relay.
+    pub fn client(&self) -> Result<RelayClient, ClientError> {
+        if given(self.url.as_ref()).is_some() {
+            return Err(ClientError::LocalOnly);
+        }
+        Ok(RelayClient::socket(
+            self.store.load()?.config.data_dir.join(SOCKET),
+        ))
+    }
+}
+
+/// What was given; an empty text in the environment takes a setting back.
+fn given(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+/// The text as the address of a relay, which holds no password: it is shown in errors.
+fn relay_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_bare = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    (["http", "https"].contains(&url.scheme()) && url.has_host() && is_bare).then_some(url)
 }
 
 /// Why the relay gave no answer, or not the one that was hoped for.
@@ -65,6 +120,21 @@ pub enum ClientError {
     /// A relay elsewhere wants a key.
     #[error("a relay elsewhere needs a key: set POSTRIDER_API_KEY or give --api-key")]
     NoKey,
+    /// A key has one account.
+    #[error(
+        "--account is for the relay on this machine; elsewhere the key says for which account it acts"
+    )]
+    AccountElsewhere,
+    /// The URL is none. What was given instead may be a secret and is not repeated.
+    #[error(
+        "--url or POSTRIDER_URL is not a relay's: http:// or https://, a host, no user, no `?`"
+    )]
+    Url,
+    /// Only the local socket leads there.
+    #[error(
+        "only the relay on this machine can be asked for that: leave out --url and POSTRIDER_URL"
+    )]
+    LocalOnly,
     /// Nobody listens on the local socket.
     #[error("no relay runs on {path}: {source}; start one with `postrider serve`, or give --url")]
     NoRelay {
@@ -84,18 +154,15 @@ pub enum ClientError {
         /// Why it cannot be reached.
         source: legacy::Error,
     },
-    /// The URL is none.
-    #[error("`{0}` is not a relay's URL: it starts with http:// or https://")]
-    Url(String),
     /// The exchange broke off.
     #[error("the relay did not answer: {0}")]
     Exchange(#[from] hyper::Error),
+    /// The relay took too long.
+    #[error("the relay did not answer within {} seconds; whether it did what was asked is not known", ANSWER_TIMEOUT.as_secs())]
+    Timeout,
     /// The answer could not be read.
     #[error("the relay's answer could not be read: {0}")]
     Answer(String),
-    /// Only the local socket leads there.
-    #[error("only the relay on this machine can be asked for that")]
-    LocalOnly,
     /// The relay said no.
     #[error("the relay answered {status}: {message}")]
     Refused {
@@ -104,6 +171,36 @@ pub enum ClientError {
         /// Its own words.
         message: String,
     },
+}
+
+impl ClientError {
+    /// Whether nothing was asked, because what was typed or configured is wrong.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Config(_)
+            | Self::NoKey
+            | Self::AccountElsewhere
+            | Self::Url
+            | Self::LocalOnly
+            | Self::Request(_) => true,
+            Self::NoRelay { .. }
+            | Self::Connect { .. }
+            | Self::Exchange(_)
+            | Self::Timeout
+            | Self::Answer(_)
+            | Self::Refused { .. } => false,
+        }
+    }
+
+    /// Whether the relay said no, so that it may be asked for something else.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
+    /// Whether the relay has no such thing.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::NOT_FOUND)
+    }
 }
 
 /// The cause that says most: the last one.
@@ -121,7 +218,7 @@ pub struct RelayClient {
 
 #[derive(Debug, Clone)]
 enum To {
-    Socket(PathBuf),
+    Socket(PathBuf, Option<AccountId>),
     Url(String, SecretString),
 }
 
@@ -129,8 +226,18 @@ impl RelayClient {
     /// The relay behind a local socket.
     pub fn socket(path: PathBuf) -> Self {
         Self {
-            to: To::Socket(path),
+            to: To::Socket(path, None),
         }
+    }
+
+    /// The same, for an account of the local operator's choice; elsewhere the key has chosen.
+    #[must_use]
+    pub fn acting_for(self, account: AccountId) -> Self {
+        let to = match self.to {
+            To::Socket(path, _) => To::Socket(path, Some(account)),
+            elsewhere @ To::Url(..) => elsewhere,
+        };
+        Self { to }
     }
 
     /// The relay at a URL.
@@ -147,17 +254,28 @@ impl RelayClient {
         path: &str,
         body: Bytes,
     ) -> Result<Value, ClientError> {
+        let exchange = async { read(self.exchange(method, path, body).await?).await };
+        let answered = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
+        answered.map_err(|_| ClientError::Timeout)?
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>, ClientError> {
         let request = Request::builder()
             .method(method)
             .header("content-type", "application/json");
-        let answer = match &self.to {
-            To::Socket(socket) => {
+        match &self.to {
+            To::Socket(socket, account) => {
                 let uri = path.parse::<Uri>().map_err(http::Error::from)?;
-                let request = request
-                    .uri(uri)
-                    .header("host", "localhost")
-                    .body(Full::new(body))?;
-                send_to_socket(socket, request).await?
+                let mut request = request.uri(uri).header("host", "localhost");
+                if let Some(account) = account {
+                    request = request.header(ACCOUNT, account.to_string());
+                }
+                send_to_socket(socket, request.body(Full::new(body))?).await
             }
             To::Url(url, key) => {
                 let request = request
@@ -169,22 +287,18 @@ impl RelayClient {
                     .enable_http1()
                     .build();
                 let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
-                let request = request.body(Full::new(body))?;
-                let answer = client.request(request).await;
+                let answer = client.request(request.body(Full::new(body))?).await;
                 answer.map_err(|source| ClientError::Connect {
                     url: url.clone(),
                     source,
-                })?
+                })
             }
-        };
-        read(answer).await
+        }
     }
-}
 
-impl RelayClient {
     /// Asks the relay behind a local socket for something that may be of any length.
     pub async fn stream(&self, method: Method, path: &str) -> Result<Incoming, ClientError> {
-        let To::Socket(socket) = &self.to else {
+        let To::Socket(socket, _) = &self.to else {
             return Err(ClientError::LocalOnly);
         };
         let uri = path.parse::<Uri>().map_err(http::Error::from)?;
@@ -206,7 +320,7 @@ impl RelayClient {
 }
 
 async fn send_to_socket(
-    path: &std::path::Path,
+    path: &Path,
     request: Request<Full<Bytes>>,
 ) -> Result<http::Response<Incoming>, ClientError> {
     let stream = tokio::net::UnixStream::connect(path)
@@ -239,9 +353,36 @@ async fn read(answer: http::Response<Incoming>) -> Result<Value, ClientError> {
     }
     let message = value
         .ok()
-        .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
+        .and_then(|value| Some(printable(value.get("message")?.as_str()?)));
     Err(ClientError::Refused {
         status,
-        message: message.unwrap_or_default(),
+        message: message.unwrap_or_else(|| "it gave no reason".to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relays_url_holds_no_secret() {
+        for text in [
+            "https://relay.example.com",
+            "http://127.0.0.1:8080/",
+            "http://[::1]:8080/behind/a/proxy",
+        ] {
+            assert!(relay_url(text).is_some(), "{text}");
+        }
+        for text in [
+            "",
+            "relay.example.com",
+            "ftp://relay.example.com",
+            "https://",
+            "https://me:secret@relay.example.com",
+            "https://relay.example.com/?api_key=secret",
+            "lwa.sk_live_secret",
+        ] {
+            assert!(relay_url(text).is_none(), "{text}");
+        }
+    }
 }

@@ -16,6 +16,10 @@ use crate::store::{self, Machine, Options};
 
 /// Examine a store without changing it.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postrider doctor --data-dir /var/lib/postrider/store
+  postrider doctor --json
+  postrider doctor --salvage ./saved")]
 pub struct Doctor {
     #[command(flatten)]
     store: StoreArgs,

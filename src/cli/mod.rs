@@ -1,14 +1,20 @@
 //! The command line: what can be typed, and what it does.
 //!
-//! One file for each command. Exit status: 0 done, 1 it failed, 2 what was typed or configured is
-//! wrong.
+//! One file for each command. Those that manage what a relay has share `ask` (the request, the answer
+//! for people or for scripts), `table` and `values`. Exit status: 0 done, 1 it failed, 2 what was
+//! typed or configured is wrong, 3 the relay has no such thing.
 
+pub mod accounts;
+pub mod ask;
+pub mod audit;
 pub mod backup;
 pub mod client;
+pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod export;
+pub mod integrations;
 pub mod keys;
 pub mod output;
 mod report;
@@ -16,6 +22,9 @@ pub mod restore;
 pub mod send;
 pub mod serve;
 pub mod style;
+pub mod subscriptions;
+pub mod table;
+pub mod values;
 pub mod work;
 
 use std::io::Write;
@@ -26,9 +35,32 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Loaded, Sources};
 
+/// It failed: the relay refused, could not be reached, or a file could not be written.
+const EXIT_FAILED: u8 = 1;
+/// What was typed or configured is wrong; nothing was done. Also clap's own.
+const EXIT_USAGE: u8 = 2;
+/// The relay has no such thing.
+const EXIT_NOT_FOUND: u8 = 3;
+
 /// A webhook and event relay: one binary, durable before it answers, no other server.
 #[derive(Debug, Parser)]
-#[command(name = "postrider", version, about, propagate_version = true)]
+#[command(
+    name = "postrider",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "A relay on this machine is reached through its data directory, without a key; one elsewhere with
+POSTRIDER_URL and POSTRIDER_API_KEY.
+
+Exit status: 0 done, 1 it failed, 2 what was typed or configured is wrong, 3 the relay has no such
+thing. Of several, as of `delete`, 3 means that it had none of those that remain.
+
+Examples:
+  postrider demo
+  postrider serve --config /etc/postrider.toml
+  postrider integrations create shop
+  postrider subscriptions create https://example.com/hooks --events 'order.*'"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,12 +75,47 @@ enum Command {
     /// Send an event
     Send(send::Send),
     /// Print the effective settings and where each came from
+    #[command(after_help = "Examples:
+  postrider config
+  postrider config --config /etc/postrider.toml --listen 127.0.0.1:8080")]
     Config(SettingsArgs),
     /// Examine a store without changing it, and save what is left of a damaged one
     Doctor(doctor::Doctor),
-    /// Make and list API keys
-    #[command(subcommand)]
+    /// API keys: who may do what
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  postrider keys create ci --permission events:write
+  postrider keys list --json
+  postrider keys rotate KEY_ID --overlap 1h"
+    )]
     Keys(keys::Keys),
+    /// Integrations: where events come in
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  postrider integrations create shop
+  postrider integrations list"
+    )]
+    Integrations(integrations::Integrations),
+    /// Subscriptions: who is sent which events
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  postrider subscriptions create https://example.com/hooks --events 'order.*'
+  postrider subscriptions pause SUB_ID"
+    )]
+    Subscriptions(subscriptions::Subscriptions),
+    /// Accounts: who shares the relay on this machine
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  postrider accounts create acme
+  postrider integrations create shop --account ACCT_ID"
+    )]
+    Accounts(accounts::Accounts),
+    /// Show who changed what, and when
+    Audit(audit::Audit),
     /// Back up the store while traffic flows
     Backup(backup::Backup),
     /// Make a new store from a backup
@@ -57,6 +124,8 @@ enum Command {
     Export(export::Export),
     /// Make a new store from an export
     Import(export::Import),
+    /// Print completions for a shell
+    Completions(completions::Completions),
 }
 
 /// Where the store and its settings are, on the command line.
@@ -153,6 +222,9 @@ pub enum CliError {
     /// The store cannot be examined.
     #[error(transparent)]
     Store(#[from] crate::store::error::StoreError),
+    /// Of several things, some were not deleted.
+    #[error("{}", each(.0))]
+    Kept(Vec<(String, client::ClientError)>),
     /// What was typed cannot be done.
     #[error("{0}")]
     Usage(String),
@@ -161,7 +233,25 @@ pub enum CliError {
     Failed(String),
 }
 
+fn each(kept: &[(String, client::ClientError)]) -> String {
+    let each = kept.iter().map(|(id, error)| format!("{id}: {error}"));
+    each.collect::<Vec<_>>().join("\n")
+}
+
 impl CliError {
+    /// What kind of failure it is, for scripts.
+    fn exit_status(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Usage(_) => EXIT_USAGE,
+            Self::Client(error) if error.is_usage() => EXIT_USAGE,
+            Self::Client(error) if error.is_not_found() => EXIT_NOT_FOUND,
+            Self::Kept(kept) if kept.iter().all(|(_, error)| error.is_not_found()) => {
+                EXIT_NOT_FOUND
+            }
+            _ => EXIT_FAILED,
+        }
+    }
+
     /// For `map_err` on input and output.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io {
@@ -181,10 +271,15 @@ pub fn run() -> ExitCode {
         Command::Config(settings) => print_config(&settings).map(done),
         Command::Doctor(doctor) => doctor.run(),
         Command::Keys(keys) => keys.run().map(done),
+        Command::Integrations(integrations) => integrations.run().map(done),
+        Command::Subscriptions(subscriptions) => subscriptions.run().map(done),
+        Command::Accounts(accounts) => accounts.run().map(done),
+        Command::Audit(audit) => audit.run().map(done),
         Command::Backup(backup) => backup.run().map(done),
         Command::Restore(restore) => restore.run().map(done),
         Command::Export(export) => export.run().map(done),
         Command::Import(import) => import.run().map(done),
+        Command::Completions(completions) => completions.run().map(done),
     };
     match ended {
         Ok(code) => code,
@@ -193,9 +288,10 @@ pub fn run() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("postrider: {error}");
-            let is_usage = matches!(error, CliError::Config(_) | CliError::Usage(_));
-            ExitCode::from(if is_usage { 2 } else { 1 })
+            for line in error.to_string().lines() {
+                eprintln!("postrider: {line}");
+            }
+            ExitCode::from(error.exit_status())
         }
     }
 }
@@ -215,3 +311,6 @@ pub(crate) fn print(text: &str) -> Result<(), CliError> {
         .and_then(|()| out.flush())
         .map_err(CliError::io("cannot print"))
 }
+
+#[cfg(test)]
+mod tests;

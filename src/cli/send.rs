@@ -3,14 +3,12 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use actix::System;
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
-use serde_json::Value;
 
-use super::client::RelayArgs;
-use super::{CliError, print};
+use super::CliError;
+use super::ask::AskArgs;
 
 /// The largest file that is read: more than any relay takes.
 const MAX_BYTES: u64 = 32 << 20;
@@ -19,7 +17,7 @@ const MAX_BYTES: u64 = 32 << 20;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   postrider send --integration INTEGRATION_KEY data/samples/order.completed.json
-  echo '{\"event\": \"user.created\", \"data\": {\"user_id\": 1}}' | postrider send --integration INTEGRATION_KEY")]
+  postrider send --integration INTEGRATION_KEY --json < event.json")]
 pub struct Send {
     /// The integration's key: the last part of its ingest URL
     #[arg(long, short, value_name = "INTEGRATION_KEY")]
@@ -27,7 +25,7 @@ pub struct Send {
     /// A file with {"event": …, "data": …}; `-` or nothing reads standard input
     file: Option<PathBuf>,
     #[command(flatten)]
-    relay: RelayArgs,
+    ask: AskArgs,
 }
 
 impl Send {
@@ -39,16 +37,13 @@ impl Send {
             .all(|byte| byte.is_ascii_alphanumeric());
         if self.integration.is_empty() || !known {
             let message = "--integration takes the last part of an ingest URL: letters and digits";
-            return Err(CliError::Failed(message.to_owned()));
+            return Err(CliError::Usage(message.to_owned()));
         }
         let body = self.read()?;
-        let client = self.relay.client()?;
+        let session = self.ask.open()?;
         let path = format!("/api/webhooks/{}", self.integration);
-        let answer = System::new().block_on(client.send(Method::POST, &path, body))?;
-        let uuid = answer.get("uuid").and_then(Value::as_str);
-        let uuid =
-            uuid.ok_or_else(|| CliError::Failed("the relay answered without a uuid".to_owned()))?;
-        print(&format!("{uuid}\n"))
+        let answer = session.ask(Method::POST, &path, body)?;
+        session.print_alone("uuid", &answer)
     }
 
     fn read(&self) -> Result<Bytes, CliError> {

@@ -16,6 +16,10 @@ const BOOTSTRAP_KEY: &str = "POSTRIDER_BOOTSTRAP_KEY";
 
 /// Run the relay.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postrider serve
+  postrider serve --config /etc/postrider.toml
+  postrider serve --data-dir /var/lib/postrider/store --listen 127.0.0.1:0")]
 pub struct Serve {
     #[command(flatten)]
     settings: SettingsArgs,

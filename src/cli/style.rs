@@ -2,12 +2,20 @@
 
 use std::io::IsTerminal;
 
+use rustix::termios::tcgetwinsize;
+
 /// Whether standard output is a terminal that wants colour (see no-color.org).
 pub fn stdout_has_colour() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stdout().is_terminal()
         && !unwanted
         && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// How many characters a line of the terminal holds; `None` where standard output is none.
+pub fn stdout_width() -> Option<usize> {
+    let size = tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }
 
 /// A palette that may be plain.

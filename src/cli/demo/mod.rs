@@ -62,6 +62,9 @@ const MAX_WAITING: usize = 1024;
 
 /// See the whole journey in a minute.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  postrider demo
+  postrider demo --once")]
 pub struct Demo {
     /// End after the deliveries: 0 if all arrived, 1 if one is missing
     #[arg(long)]

@@ -1,0 +1,212 @@
+//! `postrider subscriptions`: who wants which events, and where they are sent.
+//!
+//! A signing secret is shown once, by the command that makes its subscription.
+
+use std::io::Read;
+
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::CliError;
+use super::ask::{All, AskArgs, Many, One, Resource};
+use super::values::{self, object};
+
+/// What is read of a secret: more than any has.
+const MAX_SECRET_BYTES: u64 = 4096;
+
+const SUBSCRIPTIONS: Resource = Resource {
+    path: "/v1/subscriptions",
+    plural: "subscriptions",
+    prefix: "sub_",
+    columns: &["id", "status", "created_at", "events", "url"],
+    apart: &["secret"],
+    last: secret,
+};
+
+/// Make, change and delete subscriptions.
+#[derive(Debug, Subcommand)]
+pub enum Subscriptions {
+    /// Have events sent to a URL
+    #[command(
+        after_help = "A pattern is an event type in which `*` stands for one segment and `**` for any number of them.
+The signing secret is shown this once.
+
+Examples:
+  postrider subscriptions create https://example.com/hooks --events 'order.*' payment.processed
+  postrider subscriptions create https://example.com/all --events '**' --integration-id INT_ID
+  postrider subscriptions create https://example.com/x --events '**' --retry-schedule 0s,5m,1h
+  postrider subscriptions create https://example.com/hooks --events '**' --secret - < secret.txt"
+    )]
+    Create(Create),
+    /// List subscriptions
+    #[command(after_help = "Examples:
+  postrider subscriptions list
+  postrider subscriptions list --json | jq -r '.subscriptions[] | .url'")]
+    List(All),
+    /// Show a subscription
+    #[command(after_help = "Examples:
+  postrider subscriptions show SUB_ID")]
+    Show(One),
+    /// Change what is sent, and where
+    #[command(
+        after_help = "Other events are those accepted afterwards; another URL or schedule holds from the next attempt on.
+
+Examples:
+  postrider subscriptions update SUB_ID --to https://example.com/v2/hooks
+  postrider subscriptions update SUB_ID --events 'order.*' --max-in-flight default"
+    )]
+    Update(Update),
+    /// Let its events wait
+    #[command(after_help = "Examples:
+  postrider subscriptions pause SUB_ID")]
+    Pause(One),
+    /// Send again, what has waited first
+    #[command(after_help = "Examples:
+  postrider subscriptions resume SUB_ID")]
+    Resume(One),
+    /// Delete subscriptions and cancel what is open for them
+    #[command(after_help = "Examples:
+  postrider subscriptions delete SUB_ID
+  postrider subscriptions delete SUB_ID SUB_ID")]
+    Delete(Many),
+}
+
+/// Have events sent.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// Where to send them
+    #[arg(value_name = "URL")]
+    to: String,
+    /// The types of events, such as `order.*` or `**`; several, or repeated
+    #[arg(long, value_name = "PATTERN", num_args = 1.., value_delimiter = ',', required = true)]
+    events: Vec<String>,
+    /// Only events of this integration
+    #[arg(long, value_name = "INT_ID")]
+    integration_id: Option<String>,
+    /// A signing secret, `whsec_…`; `-` reads it from standard input, where nobody looks over your
+    /// shoulder; without it, one is made
+    #[arg(long)]
+    secret: Option<String>,
+    #[command(flatten)]
+    manner: Manner,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+/// Change a subscription.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("changes").required(true).multiple(true).args([
+    "to", "events", "description", "max_in_flight", "retry_schedule",
+])))]
+pub struct Update {
+    /// Its id, as lists show it
+    #[arg(value_name = "ID")]
+    id: String,
+    // `--url` says which relay.
+    /// Where to send events from now on
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// The types of events from now on, and no others
+    #[arg(long, value_name = "PATTERN", num_args = 1.., value_delimiter = ',')]
+    events: Vec<String>,
+    #[command(flatten)]
+    manner: Manner,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+/// How events are sent.
+#[derive(Debug, Args)]
+struct Manner {
+    /// What it is for
+    #[arg(long)]
+    description: Option<String>,
+    /// Attempts under way at a time, or `default`
+    #[arg(long, value_name = "N", value_parser = values::number)]
+    max_in_flight: Option<Value>,
+    /// The waits before each attempt, such as 0s,5s,5m, or `default`
+    #[arg(long, value_name = "WAITS", value_delimiter = ',')]
+    retry_schedule: Vec<String>,
+}
+
+impl Manner {
+    fn fields(&self) -> [(&'static str, Option<Value>); 3] {
+        [
+            (
+                "description",
+                self.description.as_ref().map(|text| json!(text)),
+            ),
+            ("max_in_flight", self.max_in_flight.clone()),
+            ("retry_schedule", values::texts(&self.retry_schedule)),
+        ]
+    }
+}
+
+impl Subscriptions {
+    /// Does it.
+    pub fn run(&self) -> Result<(), CliError> {
+        match self {
+            Self::Create(create) => create.run(),
+            Self::List(all) => all.list(&SUBSCRIPTIONS),
+            Self::Show(one) => one.show(&SUBSCRIPTIONS),
+            Self::Update(update) => update.run(),
+            Self::Pause(one) => one.act(&SUBSCRIPTIONS, "pause"),
+            Self::Resume(one) => one.act(&SUBSCRIPTIONS, "resume"),
+            Self::Delete(many) => many.delete(&SUBSCRIPTIONS),
+        }
+    }
+}
+
+impl Create {
+    fn run(&self) -> Result<(), CliError> {
+        let secret = match self.secret.as_deref() {
+            Some("-") => Some(read_secret()?),
+            given => given.map(str::to_owned),
+        };
+        let fields = [
+            ("url", Some(json!(self.to))),
+            ("events", Some(json!(self.events))),
+            (
+                "integration_id",
+                self.integration_id.as_ref().map(|id| json!(id)),
+            ),
+            ("secret", secret.map(|secret| json!(secret))),
+        ];
+        let body = object(fields.into_iter().chain(self.manner.fields()));
+        self.ask.open()?.create(&SUBSCRIPTIONS, &body)
+    }
+}
+
+impl Update {
+    fn run(&self) -> Result<(), CliError> {
+        let fields = [
+            ("url", self.to.as_ref().map(|url| json!(url))),
+            ("events", values::texts(&self.events)),
+        ];
+        let body = object(fields.into_iter().chain(self.manner.fields()));
+        self.ask.open()?.update(&SUBSCRIPTIONS, &self.id, &body)
+    }
+}
+
+fn read_secret() -> Result<String, CliError> {
+    let mut secret = String::new();
+    let mut input = std::io::stdin().lock().take(MAX_SECRET_BYTES);
+    input
+        .read_to_string(&mut secret)
+        .map_err(CliError::io("cannot read the secret from standard input"))?;
+    Ok(secret.trim().to_owned())
+}
+
+/// The secret, where the relay shows it.
+fn secret(subscription: &Value) -> Vec<(&'static str, String)> {
+    match subscription["secret"].as_str() {
+        Some(secret) => vec![
+            ("secret", secret.to_owned()),
+            (
+                "",
+                "shown this once; it verifies the signature of what is sent".to_owned(),
+            ),
+        ],
+        None => Vec::new(),
+    }
+}

@@ -1,0 +1,117 @@
+//! What the values of options mean in the API's JSON.
+//!
+//! Only notation is looked at here, so that a slip is told before anything is asked; what is allowed
+//! is the relay's to say, in its own words. No error repeats what was typed.
+
+use serde_json::{Map, Value, json};
+
+use crate::config::{Limit, parse_duration};
+
+/// The text is not a value of this option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Not a rate limit.
+    #[error("a rate limit is requests/duration, such as 1000/1m, or `default`")]
+    RateLimit,
+    /// Not whole seconds.
+    #[error("a duration is whole seconds with a unit, such as 90s, 5m, 2h or 30d")]
+    Seconds,
+    /// Not a count.
+    #[error("a whole number is wanted, or `default`")]
+    Number,
+}
+
+/// `1000/1m`, or `default`: the relay's own.
+pub fn rate_limit(text: &str) -> Result<Value, ValueError> {
+    if text == "default" {
+        return Ok(Value::Null);
+    }
+    match text.parse() {
+        Ok(Limit::Window { limit, window }) => {
+            Ok(json!({ "limit": limit, "window_seconds": window.as_secs() }))
+        }
+        Ok(Limit::Off) | Err(_) => Err(ValueError::RateLimit),
+    }
+}
+
+/// A duration in whole seconds.
+pub fn seconds(text: &str) -> Result<u64, ValueError> {
+    let duration = parse_duration(text).map_err(|_| ValueError::Seconds)?;
+    let is_whole = duration.subsec_nanos() == 0;
+    is_whole
+        .then_some(duration.as_secs())
+        .ok_or(ValueError::Seconds)
+}
+
+/// A count, or `default`: the relay's own.
+pub fn number(text: &str) -> Result<Value, ValueError> {
+    if text == "default" {
+        return Ok(Value::Null);
+    }
+    let number = text.parse::<u32>().map_err(|_| ValueError::Number)?;
+    Ok(json!(number))
+}
+
+/// A time as it was typed, or `never`.
+pub fn time(text: &str) -> Value {
+    if text == "never" {
+        Value::Null
+    } else {
+        json!(text)
+    }
+}
+
+/// Several texts, of which there may be none; `default` alone is the relay's own.
+pub fn texts(texts: &[String]) -> Option<Value> {
+    match texts {
+        [] => None,
+        [text] if text == "default" => Some(Value::Null),
+        texts => Some(json!(texts)),
+    }
+}
+
+/// A body of the fields that were given.
+pub fn object(fields: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> Value {
+    let given = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(given.collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_limit_is_a_number_in_a_window() {
+        let limit = rate_limit("1000/1m").unwrap();
+        assert_eq!(limit, json!({ "limit": 1000, "window_seconds": 60 }));
+        assert_eq!(rate_limit("default"), Ok(Value::Null));
+        for text in ["", "off", "1000", "1000/", "1000/500ms", "-1/1m"] {
+            assert_eq!(rate_limit(text), Err(ValueError::RateLimit), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_become_whole_seconds() {
+        assert_eq!(seconds("1h"), Ok(3600));
+        for text in ["", "1", "500ms", "1500ms", "h"] {
+            assert_eq!(seconds(text), Err(ValueError::Seconds), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_given_is_sent() {
+        let schedule = texts(&["default".to_owned()]);
+        let body = object([
+            ("name", Some(json!("x"))),
+            ("events", None),
+            ("s", schedule),
+        ]);
+        assert_eq!(body, json!({ "name": "x", "s": null }));
+        assert_eq!(texts(&[]), None);
+        assert_eq!(number("4"), Ok(json!(4)));
+        assert_eq!(number("four"), Err(ValueError::Number));
+        assert_eq!(time("never"), Value::Null);
+    }
+}
