@@ -1,4 +1,9 @@
-//! What can be typed: `config`, `demo`, `send`, `keys`, and the local socket that they go through.
+//! What can be typed: `config`, `demo`, `send`, the commands that manage a relay, and the local socket
+//! that they go through.
+
+mod accounts;
+mod elsewhere;
+mod things;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -6,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::receiver::Receiver;
 use crate::support::relay::{Relay, program};
@@ -23,6 +28,39 @@ fn printed(output: &Output) -> String {
 fn refused(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code));
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a command prints that does what it should.
+#[track_caller]
+fn told(relay: &Relay, arguments: &[&str]) -> String {
+    printed(&relay.command(arguments).output().unwrap())
+}
+
+/// The same in JSON, which is on one line.
+#[track_caller]
+fn told_json(relay: &Relay, arguments: &[&str]) -> Value {
+    let text = told(relay, &[arguments, &["--json"]].concat());
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// What a command says that ends with this exit status.
+#[track_caller]
+fn refuses(relay: &Relay, code: i32, arguments: &[&str]) -> String {
+    let output = relay.command(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    said
+}
+
+/// What stands beside a name where one thing is shown.
+#[track_caller]
+fn beside(shown: &str, name: &str) -> String {
+    let line = shown
+        .lines()
+        .find(|line| line.starts_with(&format!("{name}  ")));
+    let line = line.unwrap_or_else(|| panic!("no {name} in:\n{shown}"));
+    line[name.len()..].trim().to_owned()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -199,7 +237,7 @@ fn what_fails_says_why_in_one_sentence() {
             .command(&["keys", "list", "--url", &url])
             .output()
             .unwrap(),
-        1,
+        2,
     );
     assert!(said.contains("POSTRIDER_API_KEY"), "{said}");
     refused(&program().args(["fly"]).output().unwrap(), 2);
