@@ -167,7 +167,7 @@ fn the_local_socket_lets_in_whoever_runs_the_relay_and_nobody_else() {
     assert!(!listed.contains("lwa."), "{listed}");
 }
 
-fn relay_permissions(relay: &Relay, key: &str) -> serde_json::Value {
+fn relay_permissions(relay: &Relay, key: &str) -> Value {
     let headers = [("X-API-Key", key)];
     let account = relay.connect().request("GET", "/v1/account", &headers, b"");
     account.unwrap().expect(200)["permissions"].clone()
