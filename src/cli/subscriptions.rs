@@ -118,7 +118,7 @@ pub struct Update {
 /// How events are sent.
 #[derive(Debug, Args)]
 struct Manner {
-    /// What it is for
+    /// What it is for; '' takes a description back
     #[arg(long)]
     description: Option<String>,
     /// Attempts under way at a time, or `default`
@@ -132,10 +132,7 @@ struct Manner {
 impl Manner {
     fn fields(&self) -> [(&'static str, Option<Value>); 3] {
         [
-            (
-                "description",
-                self.description.as_ref().map(|text| json!(text)),
-            ),
+            ("description", self.description.as_deref().map(values::text)),
             ("max_in_flight", self.max_in_flight.clone()),
             ("retry_schedule", values::texts(&self.retry_schedule)),
         ]

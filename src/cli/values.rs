@@ -61,6 +61,15 @@ pub fn time(text: &str) -> Value {
     }
 }
 
+/// A text; an empty one takes back what was there.
+pub fn text(text: &str) -> Value {
+    if text.is_empty() {
+        Value::Null
+    } else {
+        json!(text)
+    }
+}
+
 /// Several texts, of which there may be none; `default` alone is the relay's own.
 pub fn texts(texts: &[String]) -> Option<Value> {
     match texts {
@@ -113,5 +122,6 @@ mod tests {
         assert_eq!(number("4"), Ok(json!(4)));
         assert_eq!(number("four"), Err(ValueError::Number));
         assert_eq!(time("never"), Value::Null);
+        assert_eq!((text(""), text("x")), (Value::Null, json!("x")));
     }
 }

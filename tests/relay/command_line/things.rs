@@ -300,6 +300,23 @@ fn a_subscription_is_made_and_changed_and_paused() {
     assert_eq!(changed["events"], json!(["user.*"]));
     assert_eq!(changed["url"], "http://127.0.0.1:9999/");
     assert_eq!(changed["max_in_flight"], 2, "what was not named stays");
+    let changed = told_json(
+        &relay,
+        &[
+            "subscriptions",
+            "update",
+            &id,
+            "--max-in-flight",
+            "default",
+            "--description",
+            "",
+            "--retry-schedule",
+            "default",
+        ],
+    );
+    for field in ["max_in_flight", "description", "retry_schedule"] {
+        assert_eq!(changed[field], Value::Null, "{field}");
+    }
     told(&relay, &["subscriptions", "delete", &id]);
     assert_eq!(relay.get("/v1/subscriptions")["subscriptions"], json!([]));
 }
