@@ -83,7 +83,7 @@ impl Demo {
     pub fn run(&self) -> Result<(), CliError> {
         let store = TemporaryStore::create()?;
         let overrides = [
-            ("data_dir", store.path.display().to_string()),
+            ("data_dir", store.path.join("store").display().to_string()),
             ("server.listen", "127.0.0.1:0".to_owned()),
             ("outbound.allow", "127.0.0.0/8".to_owned()),
             ("store.min_free_bytes", "0".to_owned()),
@@ -210,7 +210,7 @@ async fn show(
     Ok(expected - arrived.len())
 }
 
-/// A directory that goes when the demo ends.
+/// A directory that goes when the demo ends, with the store in it and what the relay keeps beside it.
 struct TemporaryStore {
     path: PathBuf,
 }
