@@ -3,6 +3,8 @@
 //! A key is printed once, by the command that makes it, and kept nowhere: alone on standard output, so
 //! that a script can take it; what there is to say about it goes to standard error.
 
+use std::io::Write;
+
 use clap::{ArgGroup, Args, Subcommand};
 use http::Method;
 use secrecy::ExposeSecret;
@@ -199,10 +201,12 @@ impl Rotate {
         let path = format!("{}/rotate", KEYS.place(&self.id)?);
         let answer = session.ask(Method::POST, &path, body.to_string())?;
         session.print_alone("key", &answer)?;
-        match answer["previous_expires_at"].as_str() {
-            Some(time) => eprintln!("The key before it works until {}.", printable(time)),
-            None => eprintln!("The key before it is refused from now on."),
-        }
+        let until = match answer["previous_expires_at"].as_str() {
+            Some(time) => format!("works until {}", printable(time)),
+            None => "is refused from now on".to_owned(),
+        };
+        // The key is out; a terminal that is gone takes nothing back.
+        let _ = writeln!(std::io::stderr(), "The key before it {until}.");
         Ok(())
     }
 }

@@ -289,7 +289,8 @@ pub fn run() -> ExitCode {
         }
         Err(error) => {
             for line in error.to_string().lines() {
-                eprintln!("postrider: {line}");
+                // The exit status says it even where nobody listens.
+                let _ = writeln!(std::io::stderr(), "postrider: {line}");
             }
             ExitCode::from(error.exit_status())
         }

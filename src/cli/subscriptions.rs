@@ -134,7 +134,10 @@ impl Manner {
         [
             ("description", self.description.as_deref().map(values::text)),
             ("max_in_flight", self.max_in_flight.clone()),
-            ("retry_schedule", values::texts(&self.retry_schedule)),
+            (
+                "retry_schedule",
+                values::texts_or_default(&self.retry_schedule),
+            ),
         ]
     }
 }

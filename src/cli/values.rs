@@ -70,12 +70,16 @@ pub fn text(text: &str) -> Value {
     }
 }
 
-/// Several texts, of which there may be none; `default` alone is the relay's own.
+/// Several texts; nothing, where there are none.
 pub fn texts(texts: &[String]) -> Option<Value> {
-    match texts {
-        [] => None,
+    (!texts.is_empty()).then(|| json!(texts))
+}
+
+/// The same; `default` alone is the relay's own.
+pub fn texts_or_default(given: &[String]) -> Option<Value> {
+    match given {
         [text] if text == "default" => Some(Value::Null),
-        texts => Some(json!(texts)),
+        given => texts(given),
     }
 }
 
@@ -111,14 +115,20 @@ mod tests {
 
     #[test]
     fn only_what_was_given_is_sent() {
-        let schedule = texts(&["default".to_owned()]);
+        let default = ["default".to_owned()];
+        let schedule = texts_or_default(&default);
         let body = object([
             ("name", Some(json!("x"))),
             ("events", None),
             ("s", schedule),
         ]);
         assert_eq!(body, json!({ "name": "x", "s": null }));
-        assert_eq!(texts(&[]), None);
+        assert_eq!((texts(&[]), texts_or_default(&[])), (None, None));
+        assert_eq!(
+            texts(&default),
+            Some(json!(["default"])),
+            "a type's name, too"
+        );
         assert_eq!(number("4"), Ok(json!(4)));
         assert_eq!(number("four"), Err(ValueError::Number));
         assert_eq!(time("never"), Value::Null);
