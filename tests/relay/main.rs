@@ -24,6 +24,7 @@ mod full_disk;
 mod idempotency;
 mod journey;
 mod lists;
+mod matrix;
 mod moving;
 mod overload;
 mod refusals;
