@@ -19,6 +19,9 @@ use super::state::{Site, State};
 use super::{Options, Report, reserve};
 use crate::domain::event::Place;
 
+/// What is wrong with a journal that starts later than retention says.
+pub const LOST_START: &str = "the segment is missing, and retention did not remove it";
+
 /// A store that is recovered, without its threads.
 #[derive(Debug)]
 pub struct Opened {
@@ -140,7 +143,7 @@ fn refuse_lost_start(layout: &Layout, ledger: &Ledger) -> Result<(), StoreError>
     Err(StoreError::Damaged {
         path: layout.path(first - 1),
         offset: 0,
-        what: "the segment is missing, and retention did not remove it",
+        what: LOST_START,
     })
 }
 

@@ -30,6 +30,7 @@ use super::Options;
 use super::entry::{Entry, UNDECODABLE};
 use super::error::StoreError;
 use super::journal::{Frame, Layout, Reader};
+use super::opening::LOST_START;
 
 /// How many damaged places are listed. There may be more; all are counted.
 pub const MAX_LISTED: usize = 1000;
@@ -46,6 +47,10 @@ pub fn examine(options: &Options) -> Result<Option<Report>, StoreError> {
         findings.add(reader.layout(), step);
         Ok(())
     })?;
+    // Of a relay that runs, retention may be at work.
+    if !patient.is_running {
+        findings.check_start(reader.layout());
+    }
     let end = summary.last.map_or(0, |last| last.next);
     let (start, open) = patient.try_start()?;
     findings.segments.prepared = summary.prepared;
@@ -76,12 +81,17 @@ struct Findings {
     contents: Contents,
     tracked: Tracked,
     damage: Damages,
+    /// The segment that the journal starts with.
+    first: Option<u64>,
+    /// Up to where the journal says that it may start.
+    retired: u64,
 }
 
 impl Findings {
     fn add(&mut self, layout: &Layout, step: Step<'_>) {
         match step {
-            Step::Segment(_, stated) => {
+            Step::Segment(number, stated) => {
+                self.first.get_or_insert(number);
                 self.tracked.begin_segment();
                 let segments = &mut self.segments;
                 segments.used += 1;
@@ -91,12 +101,28 @@ impl Findings {
             }
             Step::Record(frame) => match decode(layout, frame) {
                 Ok(entry) => {
+                    if let Some(Entry::Retired(before)) = &entry {
+                        self.retired = self.retired.max(*before);
+                    }
                     self.contents.add(frame, entry.as_ref());
                     self.tracked.add(frame, entry.as_ref());
                 }
                 Err(damage) => self.damaged(damage),
             },
             Step::Damage(damage) => self.damaged(damage),
+        }
+    }
+
+    /// Notes that the segments before the first are missing, if nobody removed them.
+    fn check_start(&mut self, layout: &Layout) {
+        let Some(first) = self.first else { return };
+        if layout.position(first, 0) > self.retired {
+            self.damage.add(Damage {
+                path: layout.path(first - 1),
+                offset: 0,
+                bytes: 0,
+                what: LOST_START,
+            });
         }
     }
 

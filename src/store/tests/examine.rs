@@ -228,8 +228,9 @@ fn what_a_start_will_do_is_known_before_it() {
         let opened = open(&left.options);
         if opened.is_err() {
             refused += 1;
+            let is_short = matches!(report.state, StateFound::Checkpoint { is_ahead: true, .. });
             assert!(
-                report.damaged_places > 0,
+                report.damaged_places > 0 || is_short,
                 "seed {seed}: {harmed:?} {report:?}"
             );
         } else {
@@ -239,6 +240,11 @@ fn what_a_start_will_do_is_known_before_it() {
     }
     println!("{refused} refused, {started} started");
     assert!(refused > 0 && started > 0);
+}
+
+/// Where the last byte of a record stands; what follows up to the next one is nobody's.
+fn last_byte(frame: &Frame) -> u64 {
+    frame.position + (record::HEADER_BYTES + frame.payload.len()) as u64 - 1
 }
 
 #[test]
@@ -255,7 +261,7 @@ fn what_is_whole_is_salvaged_and_can_be_opened() {
         let whole: Vec<_> = left
             .records
             .iter()
-            .filter(|frame| frame.next <= harmed.start || frame.position >= harmed.end)
+            .filter(|frame| last_byte(frame) < harmed.start || frame.position >= harmed.end)
             .filter(|frame| frame.position < end)
             .collect();
         lost_something += u64::from(whole.len() < left.records.len());
