@@ -4,7 +4,7 @@
 //! shared view and a comparison in constant time. The actor's work is to note, every two seconds and
 //! in one change, which keys were used.
 //!
-//! Lost in a crash: up to two seconds of *last used*.
+//! Lost in a crash: up to two seconds of *last used*; in a clean stop, nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::domain::ids::{AccountId, IntegrationId, KeyId};
 use crate::domain::permission::{Permission, Permissions};
 
 const NOTE_USE_EVERY: Duration = Duration::from_secs(2);
-/// Keys noted at a time, so that a change stays small however many keys are in use.
+/// Keys noted by one change, so that it stays small however many keys are in use.
 const MAX_NOTED: usize = 1000;
 
 /// Why nobody was recognised.
@@ -45,8 +45,8 @@ pub enum AuthError {
 /// Who is asking.
 #[derive(Debug, Clone)]
 pub enum Principal {
-    /// The holder of a key.
-    Key(Arc<KeyRecord>),
+    /// The holder of a key, and the SHA-256 of the secret that he showed.
+    Key(Arc<KeyRecord>, KeyHash),
     /// Whoever may open the local socket, acting for an account.
     LocalOperator(AccountId),
 }
@@ -55,7 +55,7 @@ impl Principal {
     /// Who that is, for the audit.
     pub fn doer(&self) -> Doer {
         match self {
-            Self::Key(key) => Doer::Key(key.id),
+            Self::Key(key, _) => Doer::Key(key.id),
             Self::LocalOperator(_) => Doer::Operator,
         }
     }
@@ -63,7 +63,7 @@ impl Principal {
     /// The account that is acted for.
     pub fn account(&self) -> AccountId {
         match self {
-            Self::Key(key) => key.account,
+            Self::Key(key, _) => key.account,
             Self::LocalOperator(account) => *account,
         }
     }
@@ -71,7 +71,7 @@ impl Principal {
     /// What may be done.
     pub fn permissions(&self) -> Permissions {
         match self {
-            Self::Key(key) => key.permissions,
+            Self::Key(key, _) => key.permissions,
             Self::LocalOperator(_) => Permissions::ALL,
         }
     }
@@ -84,7 +84,7 @@ impl Principal {
     /// The only integration that is reached, if there is only one.
     pub fn bound_to(&self) -> Option<IntegrationId> {
         match self {
-            Self::Key(key) => key.integration,
+            Self::Key(key, _) => key.integration,
             Self::LocalOperator(_) => None,
         }
     }
@@ -102,6 +102,7 @@ type Uses = Arc<DashMap<KeyId, u64>>;
 pub struct AuthHandle {
     view: Arc<View>,
     uses: Uses,
+    directory: DirectoryHandle,
 }
 
 impl AuthHandle {
@@ -109,6 +110,9 @@ impl AuthHandle {
     pub fn authenticate(&self, key: &str) -> Result<Principal, AuthError> {
         if key.is_empty() {
             return Err(AuthError::Missing);
+        }
+        if !key.starts_with(api_key::PREFIX) {
+            return Err(AuthError::Format);
         }
         if key.len() > api_key::MAX_BYTES {
             return Err(AuthError::Invalid);
@@ -126,23 +130,53 @@ impl AuthHandle {
             .filter(|record| !self.view.is_suspended(record.account))
             .ok_or(AuthError::Invalid)?;
         self.uses.insert(record.id, now_ms);
-        Ok(Principal::Key(record))
+        Ok(Principal::Key(record, hash))
+    }
+
+    /// Notes durably which keys were used since this was done last. What cannot be noted now is noted the
+    /// next time.
+    pub async fn note_uses(&self) {
+        let used: Vec<(KeyId, u64)> = self
+            .uses
+            .iter()
+            .map(|used| (*used.key(), *used.value()))
+            .collect();
+        for uses in used.chunks(MAX_NOTED) {
+            for (key, at_ms) in uses {
+                self.uses.remove_if(key, |_, used| used == at_ms);
+            }
+            let change = Change::KeysUsed(uses.to_vec());
+            let noted = self
+                .directory
+                .change(|_| Ok::<_, ()>((vec![change], ())))
+                .await;
+            if let Err(error) = noted {
+                for (key, at_ms) in uses {
+                    self.uses.entry(*key).or_insert(*at_ms);
+                }
+                return log::debug!("when keys were last used could not be noted: {error:?}");
+            }
+        }
     }
 }
 
 struct Auth {
-    uses: Uses,
-    directory: DirectoryHandle,
+    handle: AuthHandle,
+    busy: bool,
 }
 
 /// Starts the actor.
 pub fn start(arbiter: &ArbiterHandle, directory: DirectoryHandle) -> AuthHandle {
-    let uses = Uses::default();
     let handle = AuthHandle {
         view: Arc::clone(directory.view()),
-        uses: Arc::clone(&uses),
+        uses: Uses::default(),
+        directory,
     };
-    Auth::start_in_arbiter(arbiter, move |_| Auth { uses, directory });
+    let own = handle.clone();
+    Auth::start_in_arbiter(arbiter, move |_| Auth {
+        handle: own,
+        busy: false,
+    });
     handle
 }
 
@@ -156,28 +190,11 @@ impl Actor for Auth {
 
 impl Auth {
     fn note_uses(&mut self, ctx: &mut Context<Self>) {
-        let uses: Vec<(KeyId, u64)> = self
-            .uses
-            .iter()
-            .take(MAX_NOTED)
-            .map(|used| (*used.key(), *used.value()))
-            .collect();
-        if uses.is_empty() {
+        if std::mem::replace(&mut self.busy, true) {
             return;
         }
-        for (key, at_ms) in &uses {
-            self.uses.remove_if(key, |_, used| used == at_ms);
-        }
-        let directory = self.directory.clone();
-        let noted = async move {
-            directory
-                .change(move |_| Ok::<_, ()>((vec![Change::KeysUsed(uses)], ())))
-                .await
-        };
-        ctx.spawn(wrap_future::<_, Self>(noted).map(|noted, _, _| {
-            if let Err(error) = noted {
-                log::debug!("when keys were last used could not be noted: {error:?}");
-            }
-        }));
+        let handle = self.handle.clone();
+        let noted = async move { handle.note_uses().await };
+        ctx.spawn(wrap_future::<_, Self>(noted).map(|(), auth, _| auth.busy = false));
     }
 }

@@ -4,11 +4,11 @@
 //! writes a secret anywhere, nor a key but to the file that keeps them.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::directory::{ChangeError, DirectoryHandle};
 use crate::domain::directory::{Change, Directory, Subscription};
-use crate::domain::sealed::{Keyring, SealError, SealingKey, SealingKeyId, SecretAtRest};
+use crate::domain::sealed::{Keyring, MAX_KEYS, SealError, SealingKey, SealingKeyId, SecretAtRest};
 use crate::domain::signature::SigningSecret;
 use crate::store::key_file::{self, KeyFileError};
 
@@ -34,6 +34,14 @@ pub enum RotateError {
         "The keys were given by the environment: put a new one in front of them there and restart the relay"
     )]
     Given,
+    /// An old key would have to go, which older backups may need.
+    #[error(
+        "{path} holds {MAX_KEYS} keys: remove those from its end that no backup needs, and restart the relay"
+    )]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file could not be written.
     #[error(transparent)]
     File(#[from] KeyFileError),
@@ -59,13 +67,20 @@ pub struct Vault(Arc<Inner>);
 struct Inner {
     ring: RwLock<Keyring>,
     source: Source,
+    /// One rotation at a time.
+    rotating: Mutex<()>,
 }
 
 impl Vault {
     /// A vault with these keys.
     pub fn new(ring: Keyring, source: Source) -> Self {
         let ring = RwLock::new(ring);
-        Self(Arc::new(Inner { ring, source }))
+        let rotating = Mutex::new(());
+        Self(Arc::new(Inner {
+            ring,
+            source,
+            rotating,
+        }))
     }
 
     fn ring(&self) -> RwLockReadGuard<'_, Keyring> {
@@ -82,9 +97,18 @@ impl Vault {
         let Source::File(path) = &self.0.source else {
             return Err(RotateError::Given);
         };
+        let _turn = self
+            .0
+            .rotating
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = self.ring().clone();
+        if known.keys().len() >= MAX_KEYS {
+            return Err(RotateError::Full { path: path.clone() });
+        }
         let key = SealingKey::generate(getrandom::fill)?;
         let id = key.id();
-        let ring = self.ring().led_by(&key);
+        let ring = known.led_by(&key);
         key_file::write(path, &ring)?;
         *self.0.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
         Ok(id)

@@ -6,6 +6,7 @@ use super::AppError;
 use crate::actors::directory::{ChangeError, DirectoryHandle};
 use crate::actors::now_ms;
 use crate::domain::api_key::{self, Environment, KeyHash};
+use crate::domain::audit::{Action, Deed, Doer};
 use crate::domain::directory::{Account, Change, KeyRecord};
 use crate::domain::ids::{AccountId, KeyId};
 use crate::domain::permission::Permissions;
@@ -45,9 +46,17 @@ pub async fn first_start(
         expires_at_ms: None,
         last_used_at_ms: None,
     };
+    let deed = Deed {
+        at_ms: created_at_ms,
+        account: account.id,
+        by: Doer::Relay,
+        action: Action::AccountCreated,
+        target: account.id.to_string(),
+    };
     let changes = vec![
         Change::PutAccount(account.into()),
         Change::PutKey(record.into()),
+        Change::Audited(deed.into()),
     ];
     let made: Result<(), ChangeError<std::convert::Infallible>> =
         directory.change(|_| Ok((changes, ()))).await;

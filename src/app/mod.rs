@@ -20,6 +20,7 @@ use actix::Arbiter;
 use actix_web::dev::ServerHandle;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::actors::auth::AuthHandle;
 use crate::actors::delivery::{Defaults, Shared};
 use crate::actors::directory::ChangeError;
 use crate::actors::dispatch::{DispatchHandle, Home};
@@ -134,6 +135,7 @@ pub struct Running {
     health: Health,
     server: ServerHandle,
     outcomes: Outcomes,
+    auth: AuthHandle,
     dispatch: DispatchHandle,
     shutdown_timeout: Duration,
     /// No other process may open the store while this one may still write.
@@ -157,6 +159,7 @@ impl Running {
                 "the stop timed out; what was in flight is attempted again after the next start"
             );
         }
+        self.auth.note_uses().await;
         if let Err(error) = self.dispatch.save().await {
             log::warn!("no last checkpoint: {error}");
         }
@@ -190,6 +193,7 @@ pub async fn start(
     }
     let first_key = first_start::first_start(&relay.directory, bootstrap_key).await?;
     let (dispatch, health) = (relay.dispatch.clone(), relay.health.clone());
+    let auth = relay.auth.clone();
     let server = doors::serve(relay, listener, config)?;
     health.set_ready();
     Ok(Running {
@@ -198,6 +202,7 @@ pub async fn start(
         health,
         server,
         outcomes,
+        auth,
         dispatch,
         shutdown_timeout: config.shutdown_timeout,
         _lock: lock,

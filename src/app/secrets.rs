@@ -1,6 +1,6 @@
 //! The keys that seal signing secrets: given by the environment, or kept in a file apart from the store.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use super::AppError;
 use crate::actors::vault::{Source, Vault};
@@ -14,9 +14,24 @@ pub fn path(config: &Config) -> PathBuf {
     if !config.secrets.key_file.as_os_str().is_empty() {
         return config.secrets.key_file.clone();
     }
-    let mut path = config.data_dir.as_os_str().to_owned();
-    path.push(".key");
-    PathBuf::from(path)
+    beside(&config.data_dir)
+}
+
+/// A file with the directory's name and `.key`, in the directory above it, however it is written.
+fn beside(data_dir: &Path) -> PathBuf {
+    let whole = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let mut named = PathBuf::new();
+    for part in whole.components() {
+        match part {
+            Component::ParentDir => {
+                named.pop();
+            }
+            part => named.push(part),
+        }
+    }
+    let mut name = named.file_name().unwrap_or("store".as_ref()).to_owned();
+    name.push(".key");
+    named.with_file_name(name)
 }
 
 /// The keys at hand. `None` where none were ever made.
@@ -53,4 +68,27 @@ pub fn vault(config: &Config, directory: &Directory) -> Result<Vault, AppError> 
         None => Source::File(path(config)),
     };
     Ok(Vault::new(ring, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_file_is_never_inside_the_data_directory() {
+        let here = std::env::current_dir().unwrap();
+        let above = here.parent().unwrap();
+        let name = here.file_name().unwrap().to_str().unwrap();
+        for (data_dir, expected) in [
+            ("/x/store", PathBuf::from("/x/store.key")),
+            ("/x/store/", PathBuf::from("/x/store.key")),
+            ("/x/store/.", PathBuf::from("/x/store.key")),
+            ("/x/y/../store", PathBuf::from("/x/store.key")),
+            ("/x/my.store", PathBuf::from("/x/my.store.key")),
+            ("data/store", here.join("data/store.key")),
+            (".", above.join(format!("{name}.key"))),
+        ] {
+            assert_eq!(beside(Path::new(data_dir)), expected, "{data_dir}");
+        }
+    }
 }

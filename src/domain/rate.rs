@@ -14,6 +14,13 @@ pub struct Quota {
     pub window_ms: u64,
 }
 
+impl Quota {
+    /// Whether whoever has this one never gets more than whoever has the other.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.limit <= other.limit && self.window_ms >= other.window_ms
+    }
+}
+
 /// The answer to one request for permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {

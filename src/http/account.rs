@@ -31,7 +31,7 @@ pub async fn show(caller: Caller, relay: Data<Relay>) -> Answer {
         .cloned();
     let account = account.ok_or(ApiError::NotFound("Account"))?;
     let key_id = match &who {
-        Principal::Key(key) => Some(key.id),
+        Principal::Key(key, _) => Some(key.id),
         Principal::LocalOperator(_) => None,
     };
     Ok(HttpResponse::Ok().json(AccountView {

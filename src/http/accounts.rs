@@ -60,7 +60,7 @@ pub async fn create(request: HttpRequest, relay: Data<Relay>, payload: Payload) 
     let created_at_ms = now_ms();
     let account = Arc::new(Account {
         id: AccountId::from_random(getrandom::u64()?),
-        name: keys::name(create.name)?,
+        name: keys::name(&create.name)?,
         suspended: false,
         created_at_ms,
     });

@@ -4,6 +4,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
+use super::error::ApiError;
 use super::gate::Caller;
 use super::page::PageQuery;
 use super::{Answer, Relay, body, time};
@@ -38,6 +39,10 @@ impl From<Deed> for DeedView {
 /// Lists what was done, the latest first.
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::KeysRead)?;
+    // It tells of the whole account.
+    if who.bound_to().is_some() {
+        return Err(ApiError::Forbidden.into());
+    }
     let query: PageQuery = body::query(&request)?;
     let account = who.account();
     let before = query.cursor::<1>(&relay.cursors, account)?.map(|[it]| it);

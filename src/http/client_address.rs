@@ -3,7 +3,7 @@
 //! Nobody else's word counts: `X-Forwarded-For` is read from its end, and only as far as proxies that are
 //! trusted have written it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::HttpRequest;
 use ipnet::IpNet;
@@ -16,7 +16,10 @@ const MAX_HOPS: usize = 16;
 pub fn of(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip().to_canonical();
     let values = request.headers().get_all(X_FORWARDED_FOR);
-    let lines: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    // A line that cannot be read ends the way back, as any word that is no address does.
+    let lines: Vec<&str> = values
+        .map(|value| value.to_str().unwrap_or_default())
+        .collect();
     Some(follow(peer, &lines, trusted))
 }
 
@@ -28,12 +31,18 @@ fn follow(peer: IpAddr, lines: &[&str], trusted: &[IpNet]) -> IpAddr {
         if !is_trusted(&client) {
             break;
         }
-        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+        let Some(address) = address(hop.trim()) else {
             break;
         };
         client = address.to_canonical();
     }
     client
+}
+
+/// An address, which some proxies write with a port.
+fn address(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip());
+    hop.parse::<IpAddr>().or_else(|_| with_port()).ok()
 }
 
 #[cfg(test)]
@@ -59,6 +68,9 @@ mod tests {
             ("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &["198.51.100.1, nonsense"], "10.0.0.1"),
             ("10.0.0.1", &[""], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1", ""], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1:4711"], "198.51.100.1"),
+            ("10.0.0.1", &["[2001:db8::5]:4711"], "2001:db8::5"),
         ] {
             let peer = peer.parse::<IpAddr>().unwrap().to_canonical().to_string();
             assert_eq!(client(&peer, lines, &proxies), expected, "{peer} {lines:?}");

@@ -35,8 +35,16 @@ pub fn recognise(request: &HttpRequest, relay: &Relay) -> Result<Principal, ApiE
     let Some(value) = values.next() else {
         return without_key(request, relay);
     };
-    let key = value.to_str().ok().filter(|_| values.next().is_none());
-    let recognised = key.map_or(Err(AuthError::Invalid), |key| relay.auth.authenticate(key));
+    let otherwise = if value.as_bytes().starts_with(api_key::PREFIX.as_bytes()) {
+        AuthError::Invalid
+    } else {
+        AuthError::Format
+    };
+    let key = value.to_str().map_err(|_| otherwise);
+    let recognised = match values.next() {
+        Some(_) => Err(AuthError::Invalid),
+        None => key.and_then(|key| relay.auth.authenticate(key)),
+    };
     recognised.map_err(|error| match error {
         AuthError::Missing | AuthError::InUrl => error.into(),
         AuthError::Format | AuthError::Invalid => {
@@ -87,7 +95,7 @@ pub fn count(
     class: Class,
     permits: u32,
 ) -> (Option<Decision>, Result<(), ApiError>) {
-    let Principal::Key(key) = who else {
+    let Principal::Key(key, _) = who else {
         return (None, Ok(()));
     };
     let decision = relay.rate_limit.take(key.id, key.quota, class, permits);

@@ -79,11 +79,13 @@ pub async fn create(
     if who.bound_to().is_some() || !who.permissions().include(sender) {
         return Err(ApiError::Forbidden.into());
     }
+    // What bounds the maker bounds the key that he is given.
+    let (ends, limit) = keys::bounds(&who);
     let created_at_ms = now_ms();
     let integration = Arc::new(Integration {
         id: IntegrationId::from_random(getrandom::u64()?),
         account: who.account(),
-        name: keys::name(create.name)?,
+        name: keys::name(&create.name)?,
         ingest_key: new_ingest_key()?,
         enabled: true,
         created_at_ms,
@@ -98,9 +100,9 @@ pub async fn create(
         permissions: sender,
         integration: Some(integration.id),
         environment: Environment::Live,
-        quota: None,
+        quota: limit,
         created_at_ms,
-        expires_at_ms: None,
+        expires_at_ms: ends,
         last_used_at_ms: None,
     });
     let (new, new_key) = (Arc::clone(&integration), Arc::clone(&record));
@@ -158,7 +160,7 @@ pub async fn update(
 ) -> Answer {
     let who = caller.with(Permission::IntegrationsWrite)?;
     let update: Update = body::json(&request, payload, &relay.arriving).await?;
-    let name = update.name.map(keys::name).transpose()?;
+    let name = update.name.as_deref().map(keys::name).transpose()?;
     change(who, &relay, id, Action::IntegrationUpdated, |it| {
         let name = name.unwrap_or_else(|| it.name.clone());
         Integration { name, ..it }

@@ -142,19 +142,18 @@ pub async fn create(
 ) -> Answer {
     let who = caller.with(Permission::KeysWrite)?;
     let create: Create = body::json(&request, payload, &relay.arriving).await?;
-    let (record, key) = plan(&who, create)?;
-    let record = Arc::new(record);
-    let new = Arc::clone(&record);
-    relay
-        .change(who, Action::KeyCreated, move |directory, _| {
-            owned::admit(directory, new.as_ref(), new.integration)?;
-            Ok((vec![Change::PutKey(new)], ()))
-        })
-        .await?;
+    let made = relay.change(who, Action::KeyCreated, move |directory, who| {
+        let (record, key) = plan(who, &create)?;
+        let record = Arc::new(record);
+        owned::admit(directory, record.as_ref(), record.integration)?;
+        let changes = vec![Change::PutKey(Arc::clone(&record))];
+        Ok((changes, (record, key)))
+    });
+    let (record, key) = made.await?;
     Ok(HttpResponse::Created().json(NewKey::of(&record, &key)))
 }
 
-fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), ApiError> {
+fn plan(who: &Principal, create: &Create) -> Result<(KeyRecord, SecretString), ApiError> {
     let permissions = match &create.permissions {
         None => who.permissions(),
         Some(names) => permissions(names)?,
@@ -169,8 +168,7 @@ fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), Ap
     if !who.permissions().include(permissions) || !who.reaches(wanted) {
         return Err(ApiError::Forbidden);
     }
-    // What bounds the maker bounds what he makes: it ends no later, and keeps his limit unless another
-    // is asked for.
+    // What bounds the maker bounds what he makes: it ends no later, and its limit is his or a lower one.
     let inherited = bounds(who);
     let expires_at_ms = create.expires_at.as_deref().map(expiry).transpose()?;
     let environment = create.environment.unwrap_or(Environment::Live);
@@ -178,13 +176,13 @@ fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), Ap
     let record = KeyRecord {
         id: KeyId::from_random(getrandom::u64()?),
         account: who.account(),
-        name: name(create.name)?,
+        name: name(&create.name)?,
         hash: KeyHash::of(key.expose_secret()),
         previous: None,
         permissions,
         integration: wanted,
         environment,
-        quota: create.rate_limit.map(quota).transpose()?.or(inherited.1),
+        quota: limited(create.rate_limit.map(quota).transpose()?, inherited.1)?,
         created_at_ms: now_ms(),
         expires_at_ms: earlier(expires_at_ms, inherited.0),
         last_used_at_ms: None,
@@ -193,11 +191,27 @@ fn plan(who: &Principal, create: Create) -> Result<(KeyRecord, SecretString), Ap
 }
 
 /// When a caller's key ends, and its own limit.
-fn bounds(who: &Principal) -> (Option<u64>, Option<Quota>) {
+pub fn bounds(who: &Principal) -> (Option<u64>, Option<Quota>) {
     match who {
-        Principal::Key(key) => (key.expires_at_ms, key.quota),
+        Principal::Key(key, _) => (key.expires_at_ms, key.quota),
         Principal::LocalOperator(_) => (None, None),
     }
+}
+
+/// The limit of a key that is made or changed by somebody with this one.
+fn limited(asked: Option<Quota>, own: Option<Quota>) -> Result<Option<Quota>, ApiError> {
+    match (asked, own) {
+        (Some(asked), Some(own)) if !asked.is_within(&own) => Err(ApiError::Forbidden),
+        _ => Ok(asked.or(own)),
+    }
+}
+
+/// Whether a caller may hold what this key is: its rights, its end and its limit are within his own.
+fn holds(who: &Principal, key: &KeyRecord) -> bool {
+    let (ends, limit) = bounds(who);
+    let ends_in_time = ends.is_none_or(|end| key.expires_at_ms.is_some_and(|its| its <= end));
+    let is_slower = limit.is_none_or(|own| key.quota.is_some_and(|its| its.is_within(&own)));
+    who.permissions().include(key.permissions) && ends_in_time && is_slower
 }
 
 fn permissions(names: &[String]) -> Result<Permissions, ApiError> {
@@ -213,10 +227,11 @@ fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
 }
 
 /// A name that people can read.
-pub fn name(name: String) -> Result<String, ApiError> {
-    let fits = (1..=MAX_NAME_BYTES).contains(&name.trim().len());
+pub fn name(name: &str) -> Result<String, ApiError> {
+    let name = name.trim();
+    let fits = (1..=MAX_NAME_BYTES).contains(&name.len());
     if fits && !name.chars().any(char::is_control) {
-        Ok(name)
+        Ok(name.to_owned())
     } else {
         Err(ApiError::Invalid(format!(
             "name must be 1 to {MAX_NAME_BYTES} bytes without control characters"
@@ -287,8 +302,7 @@ fn updated(who: &Principal, key: &KeyRecord, update: Update) -> Result<KeyRecord
         None => key.permissions,
         Some(names) => permissions(names)?,
     };
-    let all = who.permissions();
-    if !all.include(key.permissions) || !all.include(permissions) {
+    if !holds(who, key) || !who.permissions().include(permissions) {
         return Err(ApiError::Forbidden);
     }
     // Whoever changes a key cannot lift it above what bounds his own.
@@ -299,10 +313,10 @@ fn updated(who: &Principal, key: &KeyRecord, update: Update) -> Result<KeyRecord
     };
     let own = match update.rate_limit {
         Patch::Keep => key.quota,
-        changed => changed.apply(None, quota)?.or(limit),
+        changed => limited(changed.apply(None, quota)?, limit)?,
     };
     Ok(KeyRecord {
-        name: update.name.map_or_else(|| Ok(key.name.clone()), name)?,
+        name: name(update.name.as_ref().unwrap_or(&key.name))?,
         permissions,
         expires_at_ms,
         quota: own,
@@ -326,7 +340,7 @@ pub async fn rotate(
     }
     let rotated = relay.change(who, Action::KeyRotated, move |directory, who| {
         let key: Arc<KeyRecord> = owned::find(directory, who, &id)?;
-        if !who.permissions().include(key.permissions) {
+        if !holds(who, &key) {
             return Err(ApiError::Forbidden);
         }
         let secret = api_key::generate(key.environment, getrandom::fill)?;
@@ -356,6 +370,9 @@ pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Ans
     let who = caller.with(Permission::KeysWrite)?;
     let deleted = relay.change(who, Action::KeyDeleted, move |directory, who| {
         let key: Arc<KeyRecord> = owned::find(directory, who, &id)?;
+        if !who.permissions().include(key.permissions) {
+            return Err(ApiError::Forbidden);
+        }
         Ok((vec![Change::DeleteKey(key.id)], ()))
     });
     deleted.await?;

@@ -44,6 +44,7 @@ use crate::actors::rate_limit::RateLimitHandle;
 use crate::actors::vault::Vault;
 use crate::domain::audit::{Action, Deed};
 use crate::domain::directory::{Change, Directory};
+use crate::domain::permission::Permission;
 use crate::outbound::Guard;
 use crate::store::error::StoreError;
 use crate::store::log::Log;
@@ -82,9 +83,10 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Has the directory changed for a caller, who must still be who he was when he was recognised: a
-    /// key that was deleted while its request was on the way changes nothing. What was done is noted in
-    /// the account's audit; `action` says what, and the first change to what.
+    /// Has the directory changed for a caller, who must still be who he was when he was recognised and
+    /// still have the right: a key that was deleted or narrowed while its request was on the way changes
+    /// nothing beyond what it may now. What was done is noted in the account's audit; `action` says what,
+    /// and the first change to what.
     pub async fn change<T: Send + 'static>(
         &self,
         who: Principal,
@@ -94,18 +96,13 @@ impl Relay {
         + 'static,
     ) -> Result<T, ApiError> {
         let decided = self.directory.change(move |directory| {
-            let who = as_of(directory, who)?;
-            let (mut changes, value) = decide(directory, &who)?;
-            if let Some(first) = changes.first() {
-                let deed = Deed {
-                    at_ms: now_ms(),
-                    account: who.account(),
-                    by: who.doer(),
-                    action,
-                    target: first.target(),
-                };
-                changes.push(Change::Audited(deed.into()));
+            let who = as_of(directory, who, action)?;
+            if right_of(action).is_some_and(|right| !who.may(right)) {
+                return Err(ApiError::Forbidden);
             }
+            let (mut changes, value) = decide(directory, &who)?;
+            let deeds = deeds(&changes, action, &who);
+            changes.extend(deeds.into_iter().map(|deed| Change::Audited(deed.into())));
             Ok((changes, value))
         });
         Ok(decided.await?)
@@ -113,20 +110,48 @@ impl Relay {
 }
 
 /// The caller as the directory knows him now.
-fn as_of(directory: &Directory, who: Principal) -> Result<Principal, ApiError> {
-    let Principal::Key(key) = who else {
-        return Ok(who);
+fn as_of(directory: &Directory, who: Principal, action: Action) -> Result<Principal, ApiError> {
+    let account = directory.account(who.account());
+    let Principal::Key(key, hash) = who else {
+        let is_there = account.is_some() || action == Action::AccountCreated;
+        return is_there.then_some(who).ok_or(ApiError::NotFound("Account"));
     };
-    let closed = |id| {
-        directory
-            .account(id)
-            .is_none_or(|account| account.suspended)
-    };
-    let known = directory
-        .key(key.id)
-        .filter(|known| known.is_opened_by(&key.hash, now_ms()) && !closed(known.account));
+    let known = directory.key(key.id);
+    let known = known.filter(|known| {
+        known.is_opened_by(&hash, now_ms()) && account.is_some_and(|account| !account.suspended)
+    });
     let known = known.ok_or(ApiError::Auth(AuthError::Invalid))?;
-    Ok(Principal::Key(Arc::clone(known)))
+    Ok(Principal::Key(Arc::clone(known), hash))
+}
+
+/// The right that a deed needs. Those to accounts are done by the local operator alone.
+fn right_of(action: Action) -> Option<Permission> {
+    match action.name().split_once('.')?.0 {
+        "api_key" => Some(Permission::KeysWrite),
+        "integration" => Some(Permission::IntegrationsWrite),
+        "subscription" => Some(Permission::SubscriptionsWrite),
+        _ => None,
+    }
+}
+
+/// What is to be told of these changes: the deed itself, and keys that were made with it.
+fn deeds(changes: &[Change], action: Action, who: &Principal) -> Vec<Deed> {
+    let deed = |action, change: &Change| Deed {
+        at_ms: now_ms(),
+        account: who.account(),
+        by: who.doer(),
+        action,
+        target: change.target(),
+    };
+    let Some((first, others)) = changes.split_first() else {
+        return Vec::new();
+    };
+    let keys = others
+        .iter()
+        .filter(|other| matches!(other, Change::PutKey(_)));
+    std::iter::once(deed(action, first))
+        .chain(keys.map(|key| deed(Action::KeyCreated, key)))
+        .collect()
 }
 
 /// How large a request may be.

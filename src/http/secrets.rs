@@ -20,7 +20,7 @@ pub async fn rotate(relay: Data<Relay>) -> Answer {
     let made = actix_web::web::block(move || vault.rotate()).await;
     let made = made.map_err(|_| ApiError::internal(&"the pool of blocking threads is gone"))?;
     let key = made.map_err(|error| match error {
-        RotateError::Given => ApiError::Conflict(error.to_string()),
+        RotateError::Given | RotateError::Full { .. } => ApiError::Conflict(error.to_string()),
         other => ApiError::internal(&other),
     })?;
     let resealed = relay.vault.reseal(&relay.directory).await;

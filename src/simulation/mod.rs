@@ -24,12 +24,12 @@ use crate::store::fixtures::{Seed, only_seed, seeds};
 
 /// Things that happen in one history, before everything that is in the way is taken away.
 const STEPS: usize = 1_500;
-/// Histories; fifty times as many where everything is to be tested.
+/// Histories; twenty times as many where everything is to be tested.
 const SEEDS: u64 = 1_000;
 
 #[test]
 fn whatever_happens_no_promise_is_broken() {
-    let todo = Mutex::new(seeds(SEEDS, 10 * SEEDS));
+    let todo = Mutex::new(seeds(SEEDS, 20 * SEEDS));
     let next = || todo.lock().unwrap().next();
     let totals = Mutex::new(Counts::default());
     let work = || {

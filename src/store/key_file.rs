@@ -92,11 +92,15 @@ pub fn write(path: &Path, ring: &Keyring) -> Result<(), KeyFileError> {
     let partial = PathBuf::from(partial);
     let written = || {
         std::fs::create_dir_all(dir)?;
+        // Whatever is left there is not written into: it may be somebody else's, or readable for others.
+        match std::fs::remove_file(&partial) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut options = OpenOptions::new();
         let mut file = options
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&partial)?;
         file.write_all(text.as_bytes())?;

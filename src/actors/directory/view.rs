@@ -84,14 +84,20 @@ impl View {
             .unwrap_or_else(PoisonError::into_inner);
         match change {
             Change::PutKey(key) => {
-                if let Some(old) = directory.key(key.id) {
-                    self.hide_key(old);
-                }
+                // First what opens from now on: a key that is only changed is never unknown.
                 self.show_key(key);
+                if let Some(old) = directory.key(key.id) {
+                    let new: Vec<KeyHash> = secrets(key).collect();
+                    for hash in secrets(old).filter(|hash| !new.contains(hash)) {
+                        self.keys.remove(&hash);
+                    }
+                }
             }
             Change::DeleteKey(id) => {
                 if let Some(key) = directory.key(*id) {
-                    self.hide_key(key);
+                    for hash in secrets(key) {
+                        self.keys.remove(&hash);
+                    }
                 }
             }
             Change::PutAccount(account) if account.suspended => {
@@ -106,11 +112,12 @@ impl View {
                 self.suspended.remove(id);
             }
             Change::PutIntegration(integration) => {
-                if let Some(old) = directory.integration(integration.id) {
-                    self.doors.remove(&old.ingest_key);
-                }
                 self.doors
                     .insert(integration.ingest_key.clone(), Arc::clone(integration));
+                let old = directory.integration(integration.id);
+                if let Some(old) = old.filter(|old| old.ingest_key != integration.ingest_key) {
+                    self.doors.remove(&old.ingest_key);
+                }
             }
             Change::DeleteIntegration(id) => {
                 if let Some(integration) = directory.integration(*id) {
@@ -131,18 +138,16 @@ impl View {
     }
 
     fn show_key(&self, key: &Arc<KeyRecord>) {
-        let previous = key.previous.map(|previous| previous.hash);
-        for hash in std::iter::once(key.hash).chain(previous) {
+        for hash in secrets(key) {
             self.keys.insert(hash, Arc::clone(key));
         }
     }
+}
 
-    fn hide_key(&self, key: &KeyRecord) {
-        let previous = key.previous.map(|previous| previous.hash);
-        for hash in std::iter::once(key.hash).chain(previous) {
-            self.keys.remove(&hash);
-        }
-    }
+/// What opens a key: its secret, and the one before it was rotated.
+fn secrets(key: &KeyRecord) -> impl Iterator<Item = KeyHash> + use<> {
+    let previous = key.previous.map(|previous| previous.hash);
+    std::iter::once(key.hash).chain(previous)
 }
 
 #[cfg(test)]

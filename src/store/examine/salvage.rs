@@ -239,5 +239,8 @@ fn differences(from: &Directory, to: &Directory) -> Vec<Change> {
     let gone = from.integrations().map(|it| it.id);
     let gone = gone.filter(|id| to.integration(*id).is_none());
     changes.extend(gone.map(Change::DeleteIntegration));
+    let gone = from.accounts().map(|it| it.id);
+    let gone = gone.filter(|id| to.account(*id).is_none());
+    changes.extend(gone.map(Change::DeleteAccount));
     changes
 }

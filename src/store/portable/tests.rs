@@ -412,6 +412,6 @@ fn an_export_that_is_cut_off_foreign_or_newer_is_refused() {
     ] {
         assert!(refusal(foreign).contains("this is no export"), "{foreign}");
     }
-    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
-    assert!(refusal(&newer).contains("newer release (version 2"));
+    let newer = text.replacen("\"version\":2", "\"version\":3", 1);
+    assert!(refusal(&newer).contains("newer release (version 3"));
 }
