@@ -161,7 +161,8 @@ impl Resource {
 #[derive(Debug)]
 pub struct Session {
     client: RelayClient,
-    json: bool,
+    /// Scripts read it.
+    pub json: bool,
 }
 
 impl Session {

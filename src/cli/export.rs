@@ -61,6 +61,9 @@ pub struct Import {
     /// Where the new store goes: a directory that is new or empty
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    /// A TOML file with settings, for where the sealing keys are
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl Export {
@@ -89,7 +92,9 @@ impl Import {
     /// Imports, and says how much.
     pub fn run(&self) -> Result<(), CliError> {
         let from = BufReader::new(open(&self.file)?);
-        let config = StoreArgs::of(&self.data_dir).load()?.config;
+        let config = StoreArgs::of(&self.data_dir, self.config.clone())
+            .load()?
+            .config;
         let target = Arc::new(offline::target(&self.data_dir)?);
         let worker = Arc::clone(&target);
         let imported = work::on_thread(move || offline::import(&config, from, &worker));

@@ -19,6 +19,7 @@ pub mod keys;
 pub mod output;
 mod report;
 pub mod restore;
+pub mod secrets;
 pub mod send;
 pub mod serve;
 pub mod style;
@@ -114,6 +115,13 @@ enum Command {
   postrider integrations create shop --account ACCT_ID"
     )]
     Accounts(accounts::Accounts),
+    /// The key that signing secrets are sealed under
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  postrider secrets rotate"
+    )]
+    Secrets(secrets::Secrets),
     /// Show who changed what, and when
     Audit(audit::Audit),
     /// Back up the store while traffic flows
@@ -140,10 +148,10 @@ pub struct StoreArgs {
 }
 
 impl StoreArgs {
-    /// Those of a store in this directory.
-    pub fn of(data_dir: &Path) -> Self {
+    /// Those of a store in this directory, with settings from this file.
+    pub fn of(data_dir: &Path, config: Option<PathBuf>) -> Self {
         Self {
-            config: None,
+            config,
             data_dir: Some(data_dir.to_string_lossy().into_owned()),
         }
     }
@@ -274,6 +282,7 @@ pub fn run() -> ExitCode {
         Command::Integrations(integrations) => integrations.run().map(done),
         Command::Subscriptions(subscriptions) => subscriptions.run().map(done),
         Command::Accounts(accounts) => accounts.run().map(done),
+        Command::Secrets(secrets) => secrets.run().map(done),
         Command::Audit(audit) => audit.run().map(done),
         Command::Backup(backup) => backup.run().map(done),
         Command::Restore(restore) => restore.run().map(done),

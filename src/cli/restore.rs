@@ -33,12 +33,17 @@ pub struct Restore {
     /// Where the new store goes: a directory that is new or empty
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    /// A TOML file with settings, for where the sealing keys are
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl Restore {
     /// Restores, and says what.
     pub fn run(&self) -> Result<(), CliError> {
-        let config = StoreArgs::of(&self.data_dir).load()?.config;
+        let config = StoreArgs::of(&self.data_dir, self.config.clone())
+            .load()?
+            .config;
         let from = open(&self.file)?;
         let target = Arc::new(offline::target(&self.data_dir)?);
         let worker = Arc::clone(&target);
