@@ -87,15 +87,7 @@ impl Connection {
 
     /// Reads an answer.
     pub fn answer(&mut self) -> io::Result<Answer> {
-        let (first, headers) = read_head(&mut self.stream)?;
-        let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.ok_or_else(|| broken(&format!("no status in {first:?}")))?;
-        let body = read_body(&mut self.stream, &headers)?;
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
+        read_answer(&mut self.stream)
     }
 
     /// Waits until the other side closes; false if it sends something more, or does nothing at all.
@@ -122,6 +114,19 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) 
     }
     head.push_str("\r\n");
     [head.as_bytes(), body].concat()
+}
+
+/// The next answer.
+pub fn read_answer(stream: &mut impl BufRead) -> io::Result<Answer> {
+    let (first, headers) = read_head(stream)?;
+    let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status.ok_or_else(|| broken(&format!("no status in {first:?}")))?;
+    let body = read_body(stream, &headers)?;
+    Ok(Answer {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// The first line of a message, and its headers with their names in lower case.
