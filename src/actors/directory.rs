@@ -161,6 +161,6 @@ fn tell(change: &Change) {
             target,
             ..
         } = &**deed;
-        log::info!(account:%, by:%, on:% = target; "{}", action.name());
+        log::info!(account:%, by:%, id:% = target; "{}", action.name());
     }
 }

@@ -74,6 +74,7 @@ fn one_of_everything(relay: &Relay, by: &Key, receiver: &Receiver) -> (Vec<Told>
     let id = text(&made["id"]);
     let integration = format!("/v1/integrations/{id}");
     note("integration.created", &id);
+    note("api_key.created", &text(&made["api_key"]["id"]));
     act("PATCH", &integration, json!({ "name": "renamed" }));
     note("integration.updated", &id);
     act("POST", &format!("{integration}/disable"), Value::Null);
@@ -104,6 +105,16 @@ fn one_of_everything(relay: &Relay, by: &Key, receiver: &Receiver) -> (Vec<Told>
     (done, secrets)
 }
 
+/// How an account that the operator made begins, the oldest first.
+fn made_by_the_operator(relay: &Relay, account: &Account) -> [Told; 2] {
+    let shown = ask(relay, &account.key, "GET", "/v1/account", &Value::Null).expect(200);
+    let made = |action: &str, target: String| [action.to_owned(), target, "operator".to_owned()];
+    [
+        made("account.created", account.id.clone()),
+        made("api_key.created", text(&shown["key_id"])),
+    ]
+}
+
 #[test]
 fn every_deed_is_told_once_newest_first_also_after_a_crash_and_from_the_journal_alone() {
     let mut relay = Relay::start();
@@ -122,12 +133,14 @@ fn every_deed_is_told_once_newest_first_also_after_a_crash_and_from_the_journal_
 
     let owner = ask(&relay, &acme.key, "GET", "/v1/account", &Value::Null).expect(200);
     let created = ["api_key.created", &by.id, &text(&owner["key_id"])].map(str::to_owned);
-    let mut expected = vec![
-        of_account(&acme, "created"),
+    let mut expected = made_by_the_operator(&relay, &acme).to_vec();
+    expected.extend([
         created,
         of_account(&acme, "suspended"),
         of_account(&acme, "resumed"),
-    ];
+    ]);
+    let mut of_other = made_by_the_operator(&relay, &other);
+    of_other.reverse();
     expected.extend(done);
     let in_order = expected.clone();
     expected.reverse();
@@ -153,8 +166,10 @@ fn every_deed_is_told_once_newest_first_also_after_a_crash_and_from_the_journal_
         );
     }
     // Its neighbours see none of it.
-    expect_audit(&relay, &other.key, &[of_account(&other, "created")]);
-    expect_audit(&relay, &relay.key, &[]);
+    expect_audit(&relay, &other.key, &of_other);
+    let first = text(&relay.get("/v1/account")["id"]);
+    let begun = ["account.created", &first, "relay"].map(str::to_owned);
+    expect_audit(&relay, &relay.key, &[begun]);
     the_log_tells(&relay, &in_order);
 
     relay.kill();
@@ -164,7 +179,7 @@ fn every_deed_is_told_once_newest_first_also_after_a_crash_and_from_the_journal_
     std::fs::remove_dir_all(relay.data_dir().join("state")).unwrap();
     relay.restart();
     expect_audit(&relay, &acme.key, &expected);
-    expect_audit(&relay, &other.key, &[of_account(&other, "created")]);
+    expect_audit(&relay, &other.key, &of_other);
 
     other.change(&relay, "DELETE", "").expect(204);
     the_log_tells(&relay, &[of_account(&other, "deleted")]);
@@ -196,9 +211,9 @@ fn what_was_refused_was_not_done() {
         "url": "http://127.0.0.1:4321/", "events": ["**"], "integration_id": shop.id,
     }));
     let weak = Key::that_may(&relay, &["keys:write", "events:read"]);
-    let before = eventually("three deeds", || {
+    let before = eventually("all deeds", || {
         let all = audit(&relay, &relay.key);
-        (all.len() == 3).then_some(all)
+        (all.len() == 5).then_some(all)
     });
     let path = format!("/v1/integrations/{}", shop.id);
     ask(&relay, &relay.key, "DELETE", &path, &Value::Null).expect(409);

@@ -77,7 +77,7 @@ fn a_deleted_key_is_refused_from_then_on() {
     let shop = relay.integration("shop");
     let key = Key::make(&relay, &json!({ "name": "leaked" }));
     expect_closed(&relay, &shop, &key.secret, 401, || {
-        relay.delete(&key.path())
+        relay.delete(&key.path());
     });
 }
 
