@@ -1,7 +1,8 @@
 //! How fast the relay is, beside what the same machine can do at best, in one run.
 //!
-//! `cargo bench` prints three figures, each the median of several rounds that alternate, and what a
-//! backlog, a byte on the disk and a long life cost ([`backlog`], [`bytes`], [`churn`]), and a flood ([`overload`]):
+//! `cargo bench` prints three figures, each the median of several rounds that alternate, and what it
+//! costs to know a key ([`access`]), to have a backlog ([`backlog`]), to write and keep a byte ([`bytes`]),
+//! to be flooded ([`overload`]) and to live long ([`churn`]):
 //!
 //! - *accepted*: durable events a second at 64 connections and 1 KiB, as a ratio to a bare actix-web
 //!   handler that reads the same body and answers a uuid;
@@ -19,6 +20,7 @@
 )]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+mod access;
 mod backlog;
 mod bytes;
 mod churn;
@@ -65,6 +67,9 @@ fn main() {
     }
     if wanted("delivered") {
         delivered(&body);
+    }
+    if wanted("access") {
+        access::run();
     }
     if wanted("backlog") {
         backlog::run(&body);

@@ -108,27 +108,8 @@ pub struct AuthHandle {
 impl AuthHandle {
     /// Who holds this key.
     pub fn authenticate(&self, key: &str) -> Result<Principal, AuthError> {
-        if key.is_empty() {
-            return Err(AuthError::Missing);
-        }
-        if !key.starts_with(api_key::PREFIX) {
-            return Err(AuthError::Format);
-        }
-        if key.len() > api_key::MAX_BYTES {
-            return Err(AuthError::Invalid);
-        }
-        api_key::check_form(key).map_err(|error| match error {
-            KeyFormError::Prefix => AuthError::Format,
-            KeyFormError::Mistyped => AuthError::Invalid,
-        })?;
-        let hash = KeyHash::of(key);
         let now_ms = now_ms();
-        let record = self
-            .view
-            .key(&hash)
-            .filter(|record| record.is_opened_by(&hash, now_ms))
-            .filter(|record| !self.view.is_suspended(record.account))
-            .ok_or(AuthError::Invalid)?;
+        let (record, hash) = recognise(&self.view, key, now_ms)?;
         self.uses.insert(record.id, now_ms);
         Ok(Principal::Key(record, hash))
     }
@@ -158,6 +139,34 @@ impl AuthHandle {
             }
         }
     }
+}
+
+/// The key that this text opens at this time, and its SHA-256.
+pub fn recognise(
+    view: &View,
+    key: &str,
+    now_ms: u64,
+) -> Result<(Arc<KeyRecord>, KeyHash), AuthError> {
+    if key.is_empty() {
+        return Err(AuthError::Missing);
+    }
+    if !key.starts_with(api_key::PREFIX) {
+        return Err(AuthError::Format);
+    }
+    if key.len() > api_key::MAX_BYTES {
+        return Err(AuthError::Invalid);
+    }
+    api_key::check_form(key).map_err(|error| match error {
+        KeyFormError::Prefix => AuthError::Format,
+        KeyFormError::Mistyped => AuthError::Invalid,
+    })?;
+    let hash = KeyHash::of(key);
+    let found = view.key(&hash);
+    found
+        .filter(|record| record.is_opened_by(&hash, now_ms))
+        .filter(|record| !view.is_suspended(record.account))
+        .map(|record| (record, hash))
+        .ok_or(AuthError::Invalid)
 }
 
 struct Auth {

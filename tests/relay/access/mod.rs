@@ -8,6 +8,7 @@ mod failures;
 mod integrations;
 mod keys;
 mod last_used;
+mod limits;
 mod revocation;
 mod rotation;
 mod secrets;
