@@ -1,6 +1,6 @@
 //! What the journal's records hold.
 //!
-//! Kinds 3 and 4 are the directory as formats 1 and 2 had it ([`legacy`]); 8 and 9 as it is today.
+//! Kinds 3 and 4 are the directory as formats 1 and 2 had it (`legacy`); 8 and 9 as it is today.
 //! Metadata is bincode; event bodies stand behind it as the bytes they were, and a decoded event's
 //! body shares the memory that the record was read into or written from.
 
