@@ -178,7 +178,9 @@ fn without_its_sealing_key_a_store_is_not_started_and_not_changed() {
     let journal = |relay: &Relay| {
         let files = files(&relay.data_dir().join("journal"));
         let contents = files.into_iter().map(|path| (contents(&path), path));
-        contents.collect::<Vec<_>>()
+        // A segment that is merely prepared holds nothing; it comes and goes.
+        let used = contents.filter(|(contents, _)| !contents.is_empty());
+        used.collect::<Vec<_>>()
     };
     let before = journal(&store.relay);
     let (code, said) = store.relay.refusal();
