@@ -196,7 +196,7 @@ fn a_key_ends_when_it_is_to_end_and_not_before() {
     }
     let made = relay.create(
         KEYS,
-        &json!({ "name": "short", "expires_at": in_seconds(2) }),
+        &json!({ "name": "short", "expires_at": in_seconds(4) }),
     );
     assert!(is_whole_second(&made["expires_at"]));
     let short = Key::of(&made);
