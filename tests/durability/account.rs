@@ -48,16 +48,34 @@ pub fn reopen(disk: Disk, promise: Promise<'_>, how: Return) -> Reopened {
     if let Some(watcher) = how.watcher {
         mount.watch(watcher);
     }
-    let mut store = store::open(&options).unwrap_or_else(|error| panic!("it won't open: {error}"));
-    let (world, records) = listen(&store, promise);
-    nothing_follows_the_end(&store);
-    world.expect_of(&mut store);
+    let (store, world, records) = account(mount.path(), promise);
     Reopened {
         store,
         world,
         records,
         mount,
     }
+}
+
+/// Opens the store in a directory, and compares all it says with what was promised.
+pub fn account(dir: &Path, promise: Promise<'_>) -> (Store, World, usize) {
+    let opened = store::open(&options(dir));
+    let mut store = opened.unwrap_or_else(|error| panic!("it won't open: {error}"));
+    let (world, records) = listen(&store, promise);
+    nothing_follows_the_end(&store);
+    world.expect_of(&mut store);
+    (store, world, records)
+}
+
+/// Everything that a store's log says.
+pub fn heard(store: &Store) -> Vec<Said> {
+    let mut said = Vec::new();
+    let mut position = store.log.start();
+    while let Some(record) = store.log.next(position).unwrap() {
+        said.extend(Said::read(&record));
+        position = record.next;
+    }
+    said
 }
 
 /// What a torn write left behind the last record is gone, or it might be taken for one some day.
@@ -74,7 +92,7 @@ fn nothing_follows_the_end(store: &Store) {
 }
 
 /// Reads the whole log: what was acknowledged is there, what was not may be, and nothing else.
-fn listen(store: &Store, promise: Promise<'_>) -> (World, usize) {
+pub fn listen(store: &Store, promise: Promise<'_>) -> (World, usize) {
     let mut world = World::default();
     let mut records = 0;
     let mut position = store.log.start();

@@ -11,6 +11,9 @@ mod flush_alone;
 mod fuse;
 mod mount;
 mod power_cuts;
+mod recorded_cuts;
+mod recording;
+mod state_harms;
 #[path = "../relay/support/mod.rs"]
 #[allow(dead_code)] // It is made for another suite, and this one needs a part of it.
 mod support;

@@ -1,12 +1,12 @@
 //! The power goes at any moment, and everything that was acknowledged is there when it comes back.
 
-use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::account::{Promise, Reopened, Return, reopen};
 use crate::disk::{Cut, Disk};
 use crate::faults::{Fault, Harm, Operation};
+use crate::state_harms::{self, Harmed, scramble};
 use crate::support::chance::Chance;
 use crate::support::eventually;
 use crate::workload::Workload;
@@ -59,7 +59,9 @@ impl History {
             ..
         } = self.now;
         let mut workload = Workload::on(store, world, self.said);
-        let acknowledged = workload.acknowledged();
+        let acknowledged = Arc::new(AtomicUsize::new(workload.said.len()));
+        let count = Arc::clone(&acknowledged);
+        workload.on_acknowledged = Box::new(move |records| count.store(records, Ordering::SeqCst));
         let moments = Arc::new(Mutex::new(Vec::<Moment>::new()));
         let kept = Arc::clone(&moments);
         let mut coin = chance.fork();
@@ -120,49 +122,8 @@ impl History {
     }
 }
 
-/// What is done to sled's folder after a cut.
-type Harmed = fn(&Path);
-
-const HARMS: [(&str, Option<Harmed>); 4] = [
-    ("left alone", None),
-    ("deleted", Some(delete)),
-    ("emptied", Some(empty)),
-    ("scrambled", Some(scramble)),
-];
-
-fn delete(store: &Path) {
-    let _ = std::fs::remove_dir_all(store.join("state"));
-}
-
-fn empty(store: &Path) {
-    delete(store);
-    let _ = std::fs::create_dir(store.join("state"));
-}
-
-fn scramble(store: &Path) {
-    let Ok(files) = std::fs::read_dir(store.join("state")) else {
-        return;
-    };
-    for file in files {
-        let path = file.unwrap().path();
-        if path.is_file() {
-            let length = std::fs::metadata(&path).unwrap().len().min(1 << 17);
-            let length = usize::try_from(length).unwrap();
-            let bytes: Vec<u8> = (0..length)
-                .map(|n| (n * n % 251).to_le_bytes()[0])
-                .collect();
-            std::fs::write(&path, bytes).unwrap();
-        }
-    }
-}
-
 /// Cuts the power at random moments of several histories, each of which goes on from one of its cuts.
-fn cut_at_random_moments(
-    name: &str,
-    histories: usize,
-    cuts: usize,
-    harms: &[(&str, Option<Harmed>)],
-) {
+fn cut_at_random_moments(name: &str, histories: usize, cuts: usize, harms: &[(&str, Harmed)]) {
     let mut chance = Chance::new(name);
     let (mut cut, mut records) = (0, 0);
     for _ in 0..histories {
@@ -171,15 +132,10 @@ fn cut_at_random_moments(
             let (moments, said) = history.run(COMMITS, cuts, &mut chance);
             let mut goes_on = None;
             for moment in &moments {
-                let how = if chance.once_in(3) {
-                    Cut::Drop
-                } else {
-                    Cut::Torn
-                };
+                let how = Cut::any(&mut chance);
                 let left = moment.disk.cut(how, &mut chance);
-                let harm = harms[usize::try_from(chance.below(harms.len() as u64)).unwrap()];
                 let back = Return {
-                    before: harm.1,
+                    before: chance.one_of(harms).map(|(_, harm)| *harm),
                     watcher: None,
                 };
                 let reopened = reopen(left, moment.promise(&said), back);
@@ -201,7 +157,7 @@ fn nothing_acknowledged_is_lost_when_the_power_goes_under_load() {
         return;
     }
     let (histories, cuts) = if is_full() { (25, 40) } else { (2, 14) };
-    cut_at_random_moments("power cuts", histories, cuts, &HARMS[..1]);
+    cut_at_random_moments("power cuts", histories, cuts, &[]);
 }
 
 #[test]
@@ -210,7 +166,12 @@ fn without_its_state_everything_comes_back_from_the_journal_after_a_cut() {
         return;
     }
     let (histories, cuts) = if is_full() { (10, 40) } else { (1, 10) };
-    cut_at_random_moments("power cuts, state harmed", histories, cuts, &HARMS[1..]);
+    cut_at_random_moments(
+        "power cuts, state harmed",
+        histories,
+        cuts,
+        &state_harms::ALL,
+    );
 }
 
 /// Opens a store; returns it, and the disk before every single write and sync of that.
@@ -249,11 +210,7 @@ fn cut_through_a_recovery(
     drop(recovered);
     let cuts = steps.len() + 2;
     for step in steps {
-        let how = if chance.once_in(3) {
-            Cut::Drop
-        } else {
-            Cut::Torn
-        };
+        let how = Cut::any(chance);
         reopen(step.cut(how, chance), promise, Return::default());
     }
     for how in [Cut::Drop, Cut::Torn] {

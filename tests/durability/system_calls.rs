@@ -1,7 +1,6 @@
 //! What the real relay asks of the kernel, and in which order.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
 
@@ -10,7 +9,7 @@ use serde_json::json;
 use crate::support::eventually;
 use crate::support::receiver::Receiver;
 use crate::support::relay::{Integration, Relay};
-use crate::trace::{self, Call};
+use crate::trace::{self, Call, can_trace};
 
 const SENDERS: usize = 8;
 const EVENTS: usize = 25;
@@ -20,20 +19,6 @@ const CALLS: &str = "trace=openat,mkdir,mkdirat,rename,renameat,renameat2,write,
                      pwritev,sendto,sendmsg,fsync,fdatasync";
 /// Files that mean nothing to anybody after a power cut.
 const PASSING: [&str; 4] = ["lock", "reserve", "postrider.sock", "damaged"];
-
-/// Whether calls can be watched here; if not, says so.
-fn can_trace() -> bool {
-    let tried = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output();
-    let reason = match tried {
-        Ok(output) if output.status.success() => return true,
-        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-        Err(error) => error.to_string(),
-    };
-    println!("!!! NOT RUN: system calls cannot be watched here: {reason}");
-    false
-}
 
 /// Sends marked events with several senders; returns each uuid with its mark.
 fn send_marked(relay: &Relay, shop: &Integration) -> Vec<(String, String)> {
@@ -101,7 +86,7 @@ fn is_write(call: &Call) -> bool {
 }
 
 fn is_sync(call: &Call) -> bool {
-    ["fsync", "fdatasync"].contains(&call.name.as_str()) && call.succeeded
+    ["fsync", "fdatasync"].contains(&call.name.as_str()) && call.succeeded()
 }
 
 /// Each 202 was sent after a sync of the journal had returned that began after the event's record was
@@ -146,7 +131,7 @@ fn every_name_is_synced_before_the_relay_is_ready(calls: &[Call], data_dir: &Pat
         .iter()
         .find(|it| it.arguments.contains("postrider ready"));
     let ready = ready.expect("it said that it is ready").began;
-    let before = || calls.iter().filter(|it| it.ended < ready && it.succeeded);
+    let before = || calls.iter().filter(|it| it.ended < ready && it.succeeded());
     let synced_after = |path: &Path, line: usize| {
         before().any(|it| is_sync(it) && it.began > line && it.file() == path.to_str())
     };
@@ -195,7 +180,7 @@ fn every_checkpoint_ends_with_a_sync(calls: &[Call]) -> usize {
     let all: Vec<_> = calls.iter().filter(of_state).collect();
     let syncs: Vec<_> = all
         .iter()
-        .filter(|it| it.name == "fdatasync" && it.succeeded)
+        .filter(|it| it.name == "fdatasync" && it.succeeded())
         .collect();
     let last = all
         .iter()

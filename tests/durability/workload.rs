@@ -4,8 +4,6 @@
 //! disk at a later moment must find it there.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
@@ -58,8 +56,8 @@ pub struct Workload {
     world: World,
     /// Every record that was ever handed to the store, in order.
     pub said: Vec<Said>,
-    /// How many of them are acknowledged.
-    acknowledged: Arc<AtomicUsize>,
+    /// Is told how many of them are acknowledged, before anything else is handed in.
+    pub on_acknowledged: Box<dyn FnMut(usize) + Send>,
     next: u64,
 }
 
@@ -70,16 +68,11 @@ impl Workload {
         Self {
             store,
             world,
-            acknowledged: Arc::new(AtomicUsize::new(said.len())),
+            on_acknowledged: Box::new(|_| ()),
             said,
             // Far from all that was used before.
             next: next * 1_000,
         }
-    }
-
-    /// How many records are acknowledged, for whoever looks from another thread.
-    pub fn acknowledged(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.acknowledged)
     }
 
     /// So many commits. Beside them the ledger follows the log and saves checkpoints, as the
@@ -90,7 +83,7 @@ impl Workload {
             store,
             world,
             said,
-            acknowledged,
+            on_acknowledged,
             next,
         } = self;
         let (log, ledger) = (&store.log, &mut store.ledger);
@@ -104,7 +97,7 @@ impl Workload {
                 said.extend(now.iter().cloned());
                 let answer = committer.submit(commit).blocking_recv();
                 let answer = answer.unwrap().unwrap();
-                acknowledged.store(said.len(), Ordering::SeqCst);
+                on_acknowledged(said.len());
                 for said in &now {
                     // Only events have a place that anybody asks for.
                     world.hear(said, answer.events_at.unwrap_or(0));

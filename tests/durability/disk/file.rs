@@ -56,6 +56,15 @@ impl File {
         out
     }
 
+    /// The pages that were ever written, each with its offset and what of it is in the file.
+    pub fn written(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.now.pages.iter().map(|(number, page)| {
+            let offset = number * PAGE_BYTES as u64;
+            let left = to_usize((self.now.bytes - offset).min(PAGE_BYTES as u64));
+            (offset, &page[..left])
+        })
+    }
+
     /// Writes, and makes the file longer if it has to be.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) {
         let pages = Arc::make_mut(&mut self.now.pages);

@@ -8,6 +8,7 @@
 //! A copy of a disk is cheap, so a test may keep one for every step of what it watches.
 
 mod file;
+mod outside;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,17 @@ pub enum Cut {
     /// Of what is not synced every page, every length and every step of a directory by the toss of a
     /// coin.
     Torn,
+}
+
+impl Cut {
+    /// One of them; more often torn, which can leave more.
+    pub fn any(chance: &mut Chance) -> Self {
+        if chance.once_in(3) {
+            Self::Drop
+        } else {
+            Self::Torn
+        }
+    }
 }
 
 /// What a name can stand for.

@@ -49,6 +49,12 @@ impl Chance {
         self.next() % end
     }
 
+    /// One of several, if there are any.
+    pub fn one_of<'a, T>(&mut self, several: &'a [T]) -> Option<&'a T> {
+        let count = std::num::NonZeroU64::new(several.len() as u64)?;
+        several.get(usize::try_from(self.below(count.get())).ok()?)
+    }
+
     /// True once in `many`.
     pub fn once_in(&mut self, many: u64) -> bool {
         self.below(many) == 0

@@ -147,8 +147,8 @@ impl Sender {
 
     /// Repeats what was answered, perhaps by an earlier process: the answer is the same.
     fn repeat(&mut self, target: SocketAddr) {
-        let at = self.chance.below(self.answered.len() as u64);
-        let (request, first) = self.answered[usize::try_from(at).unwrap()].clone();
+        let answered = self.chance.one_of(&self.answered);
+        let (request, first) = answered.expect("something was answered").clone();
         if let Some(answer) = self.post(target, &request) {
             assert_eq!(
                 uuids(&request, &answer),
