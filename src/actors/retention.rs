@@ -20,6 +20,7 @@ use super::queue::{QueueError, QueueHandle};
 use crate::domain::retention::Retention as Kept;
 use crate::store::carried::Carry;
 use crate::store::error::StoreError;
+use crate::store::journal::Remains;
 use crate::store::log::Log;
 use crate::store::retention::{self, MAX_CARRIED, Oldest, Why};
 use crate::store::state::State;
@@ -28,6 +29,11 @@ use crate::store::state::State;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often it looks whether what it waits for has happened.
 const WAIT: Duration = Duration::from_millis(10);
+/// How long the disk has rest between two pieces of a removed segment. One piece holds up the syncs of
+/// some milliseconds, so with one of them in half a second less than a hundredth of all requests notice.
+const FREEING_PAUSE: Duration = Duration::from_millis(500);
+/// The same when more is to be removed already: still faster than any disk can be filled.
+const FREEING_PAUSE_BEHIND: Duration = Duration::from_millis(20);
 /// The share of a segment, in quarters, that may be open still where only its size is in the way. To
 /// append more than that again would write much to win little.
 const MAX_OPEN_QUARTERS: u64 = 3;
@@ -142,15 +148,35 @@ async fn retire(parts: &Parts) -> Result<Looked, RetentionError> {
     carry_keys(parts, oldest).await?;
     checkpointed(parts).await?;
     let log = Arc::clone(&parts.log);
-    if blocking(move || retention::remove(&log, &oldest)).await? {
-        log::info!(
-            "segment {} of the journal is removed: {:?}",
-            oldest.number,
-            oldest.why
-        );
-        Ok(Looked::Removed)
-    } else {
-        Ok(Looked::Kept)
+    let Some(remains) = blocking(move || retention::remove(&log, &oldest)).await? else {
+        return Ok(Looked::Kept);
+    };
+    log::info!(
+        "segment {} of the journal is removed: {:?}",
+        oldest.number,
+        oldest.why
+    );
+    free(parts, remains).await?;
+    Ok(Looked::Removed)
+}
+
+/// Gives back the space of a removed segment, with pauses in which the disk is everybody else's: long
+/// ones, unless another segment's time has come meanwhile.
+async fn free(parts: &Parts, remains: Remains) -> Result<(), RetentionError> {
+    let remains = Arc::new(remains);
+    loop {
+        let (log, kept, piece) = (Arc::clone(&parts.log), parts.kept, Arc::clone(&remains));
+        let freed = blocking(move || {
+            if !piece.free_some()? {
+                return Ok(None);
+            }
+            let next = retention::oldest(&log, &kept, now_ms())?;
+            Ok(Some(next.map_or(FREEING_PAUSE, |_| FREEING_PAUSE_BEHIND)))
+        });
+        let Some(pause) = freed.await? else {
+            return Ok(());
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 

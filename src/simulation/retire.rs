@@ -65,7 +65,9 @@ impl Process {
             }
             Retire::Keys(oldest, None, None) => Retire::Saving(oldest, self.log.end()),
             Retire::Saving(oldest, end) if self.state.saved_to() >= end => {
-                retention::remove(&self.log, &oldest)?;
+                if let Some(remains) = retention::remove(&self.log, &oldest)? {
+                    while remains.free_some()? {}
+                }
                 Retire::Looking
             }
             saving @ Retire::Saving(..) => saving,

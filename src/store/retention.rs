@@ -11,6 +11,7 @@
 use super::carried::{CarriedDelivery, CarriedEvent, CarriedKey, Carry};
 use super::entry::Entry;
 use super::error::StoreError;
+use super::journal::Remains;
 use super::ledger::backlog::{self, Located};
 use super::log::Log;
 use super::state::rows::{IDEMPOTENCY_KEEP_MS, KeyedRequest};
@@ -227,14 +228,13 @@ fn marks(position: u64, events: &[Event]) -> impl Iterator<Item = CarriedKey> {
     })
 }
 
-/// Removes a segment whose last carried record, if there is any, is in a checkpoint. `false` when
-/// somebody holds it.
-pub fn remove(log: &Log, oldest: &Oldest) -> Result<bool, StoreError> {
+/// Removes a segment whose last carried record, if there is any, is in a checkpoint. `None` when somebody
+/// holds it.
+pub fn remove(log: &Log, oldest: &Oldest) -> Result<Option<Remains>, StoreError> {
     let layout = log.journal().layout();
     if !log.advance(layout.first_position(oldest.number + 1)) {
-        return Ok(false);
+        return Ok(None);
     }
     log.journal().close(oldest.number);
-    layout.remove(oldest.number)?;
-    Ok(true)
+    layout.remove(oldest.number).map(Some)
 }

@@ -42,10 +42,6 @@ pub trait Disk: Debug + Send + Sync {
     /// Removes a file. It stays away for good once its directory is synced.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Removes a file of any size for good, its directory synced, and lets no sync of another file wait
-    /// for that.
-    fn remove_large(&self, path: &Path) -> io::Result<()>;
-
     /// Makes a directory that only its owner may look into (mode 0700). Its name lasts once the
     /// directory above is synced.
     fn make_dir(&self, dir: &Path) -> io::Result<()>;
@@ -68,6 +64,9 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Makes a file at least this long, with the space for it taken where the file system can. What
     /// was written in it stays, the rest reads as zeros.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
+
+    /// Cuts a file down, for good, and gives back the space of what it loses.
+    fn shrink(&self, bytes: u64) -> io::Result<()>;
 
     /// Makes what was written last, and as much of the file's length as reading that needs.
     fn sync_data(&self) -> io::Result<()>;

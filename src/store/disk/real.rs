@@ -5,17 +5,11 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate, ftruncate, statvfs};
 use rustix::io::Errno;
 
-use super::{Access, Disk, DiskFile, parent};
-
-/// How much of a large file is freed at a time.
-const FREED_AT_ONCE_BYTES: u64 = 4 << 20;
-/// How long others have the disk to themselves in between.
-const FREEING_PAUSE: Duration = Duration::from_millis(20);
+use super::{Access, Disk, DiskFile};
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,23 +41,6 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
-    }
-
-    /// To free 64 MiB at once takes ext4 10 to 15 ms with `discard`, and every sync waits for it. Without
-    /// its name the file is nobody's any more, so it can be cut down piece by piece: should the power go,
-    /// the file system frees the rest.
-    fn remove_large(&self, path: &Path) -> io::Result<()> {
-        let file = File::options().write(true).open(path)?;
-        std::fs::remove_file(path)?;
-        self.sync_dir(parent(path))?;
-        let mut left_bytes = file.metadata()?.len();
-        while left_bytes > FREED_AT_ONCE_BYTES {
-            left_bytes -= FREED_AT_ONCE_BYTES;
-            file.set_len(left_bytes)?;
-            file.sync_all()?;
-            std::thread::sleep(FREEING_PAUSE);
-        }
-        Ok(())
     }
 
     fn make_dir(&self, dir: &Path) -> io::Result<()> {
@@ -105,6 +82,11 @@ impl DiskFile for File {
             Err(Errno::OPNOTSUPP) => Ok(()),
             done => Ok(done?),
         }
+    }
+
+    fn shrink(&self, bytes: u64) -> io::Result<()> {
+        self.set_len(bytes)?;
+        Self::sync_all(self)
     }
 
     fn sync_data(&self) -> io::Result<()> {

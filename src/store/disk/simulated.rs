@@ -325,11 +325,6 @@ impl Disk for SimulatedDisk {
         power.outcome()
     }
 
-    fn remove_large(&self, path: &Path) -> io::Result<()> {
-        self.remove(path)?;
-        self.sync_dir(super::parent(path))
-    }
-
     fn make_dir(&self, dir: &Path) -> io::Result<()> {
         self.lock().make(dir, Node::Dir)
     }

@@ -15,12 +15,14 @@
 pub mod reader;
 pub mod record;
 pub mod recovery;
+mod remains;
 pub mod segment;
 pub mod walk;
 pub mod writer;
 
 pub use reader::{Frame, Reader};
 pub use recovery::Tail;
+pub use remains::Remains;
 pub use segment::Layout;
 pub use walk::Walk;
 pub use writer::{Raw, Writer};

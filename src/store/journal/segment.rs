@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::remains::Remains;
 use crate::store::background::Background;
 use crate::store::disk::{Access, Disk, DiskFile};
 use crate::store::error::{NoSpace, StoreError};
@@ -119,15 +120,19 @@ impl Layout {
         Ok(Some(u64::from_le_bytes(bytes)))
     }
 
-    /// Removes a segment and what belongs to it, and syncs that.
-    pub fn remove(&self, number: u64) -> Result<(), StoreError> {
+    /// Removes a segment and what belongs to it, and syncs that. Its space is given back with what is
+    /// returned, as slowly as the caller likes.
+    pub fn remove(&self, number: u64) -> Result<Remains, StoreError> {
         let path = self.path(number);
         let index = path.with_extension("idx");
         let io = || StoreError::io("remove", &path);
         if self.disk.exists(&index).map_err(io())? {
             self.disk.remove(&index).map_err(io())?;
         }
-        self.disk.remove_large(&path).map_err(io())
+        let file = self.open(number, Access::Write)?;
+        self.disk.remove(&path).map_err(io())?;
+        self.sync_dir()?;
+        Ok(Remains { path, file })
     }
 
     /// Opens the file of a segment.

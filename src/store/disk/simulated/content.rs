@@ -97,6 +97,21 @@ impl Content {
         self.size_bytes = self.size_bytes.max(bytes);
     }
 
+    /// Lasts at once: whoever cuts down what must still be there is found out.
+    pub fn shrink(&mut self, bytes: u64) {
+        let pages = bytes.div_ceil(PAGE_BYTES as u64);
+        self.pages.retain(|number, _| *number < pages);
+        self.unsynced.retain(|number, _| *number < pages);
+        self.forgotten.retain(|number, _| *number < pages);
+        for size_bytes in [
+            &mut self.size_bytes,
+            &mut self.written_bytes,
+            &mut self.lasting_bytes,
+        ] {
+            *size_bytes = bytes.min(*size_bytes);
+        }
+    }
+
     pub fn sync_data(&mut self) {
         self.unsynced.clear();
         self.lasting_bytes = self.lasting_bytes.max(self.written_bytes);

@@ -61,6 +61,10 @@ impl DiskFile for SimulatedFile {
         self.write(bytes, |content| content.allocate(bytes))
     }
 
+    fn shrink(&self, bytes: u64) -> io::Result<()> {
+        self.write(0, |content| content.shrink(bytes))
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.sync(Content::sync_data)
     }
