@@ -42,7 +42,7 @@ fn can_mount() -> bool {
         Err(error) => {
             println!("!!! NOT RUN: no file system can be mounted here ({error}).");
             println!(
-                "!!! Power cuts are tried on the simulated disk of the store's own tests only."
+                "!!! Power cuts are tried on recordings, and on the simulated disk of the store's own tests."
             );
             false
         }

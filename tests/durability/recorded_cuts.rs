@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::account::{Promise, account, heard, listen};
 use crate::disk::{Cut, Disk};
 use crate::recording::{self, Replay, acknowledge, recorded_dir};
-use crate::state_harms::{self, Harmed};
+use crate::state_harms::{self, Harmed, scramble};
 use crate::support::chance::Chance;
 use crate::trace::can_trace;
 use crate::workload::Workload;
@@ -53,10 +53,15 @@ struct Replayed {
     last: Disk,
 }
 
-/// Records what a test of this name does in a directory that holds what is on a disk.
-fn replayed(test: &str, before: Disk, chance: &mut Chance) -> Replayed {
+/// Records what a test of this name does in a directory that holds what is on a disk, after sled's folder
+/// there was harmed.
+fn replayed(test: &str, mut before: Disk, harm: Option<Harmed>, chance: &mut Chance) -> Replayed {
     let (_kept, dir) = directory();
     before.lay_out(&dir).unwrap();
+    if let Some(harm) = harm {
+        harm(&dir.join("store"));
+        before = Disk::taken_from(&dir).unwrap();
+    }
     let steps = recording::record(test, &dir, chance.next());
     let mut moments = Vec::new();
     let watcher = |disk: &Disk, acknowledged| moments.push((disk.clone(), acknowledged));
@@ -103,7 +108,7 @@ fn nothing_acknowledged_is_lost_when_a_recording_is_cut_anywhere() {
     let (recordings, cuts) = if is_full() { (12, 100) } else { (1, 75) };
     let (mut moments, mut records) = (0, 0);
     for _ in 0..recordings {
-        let recorded = replayed(test, empty_disk(), &mut chance);
+        let recorded = replayed(test, empty_disk(), None, &mut chance);
         let said = everything_said(&recorded.last);
         moments += recorded.moments.len();
         for _ in 0..cuts {
@@ -142,15 +147,20 @@ fn nothing_is_lost_when_a_recorded_recovery_is_cut_at_any_write() {
     let recordings = if is_full() { 12 } else { 1 };
     let (mut recoveries, mut cuts) = (0, 0);
     for _ in 0..recordings {
-        let recorded = replayed(load, empty_disk(), &mut chance);
+        let recorded = replayed(load, empty_disk(), None, &mut chance);
         let said = everything_said(&recorded.last);
         let (disk, acknowledged) = chance.one_of(&recorded.moments).expect("a moment");
         let promise = Promise {
             said: &said,
             acknowledged: *acknowledged,
         };
-        for left in [disk.killed(), disk.cut(Cut::Torn, &mut chance)] {
-            let recovery = replayed(test, left, &mut chance);
+        let left = [
+            (disk.killed(), None),
+            (disk.cut(Cut::Torn, &mut chance), None),
+            (disk.killed(), Some(scramble as Harmed)),
+        ];
+        for (left, harm) in left {
+            let recovery = replayed(test, left, harm, &mut chance);
             recoveries += 1;
             cuts += recovery.moments.len() + 1;
             for (disk, _) in recovery.moments {

@@ -50,12 +50,8 @@ impl Call {
 
     /// An argument that is a string, as `strace -xx` prints it.
     pub fn bytes(&self, at: usize) -> Vec<u8> {
-        Self::unquoted(self.argument(at))
-    }
-
-    /// A string as `strace -xx` prints it.
-    pub fn unquoted(printed: &str) -> Vec<u8> {
-        let digits = printed.trim_matches('"').split("\\x").skip(1);
+        let printed = self.argument(at).trim_matches('"');
+        let digits = printed.split("\\x").skip(1);
         digits
             .map(|it| u8::from_str_radix(it, 16).unwrap_or_else(|_| panic!("{it:?} is no byte")))
             .collect()

@@ -22,6 +22,28 @@ impl Disk {
         })
     }
 
+    /// A disk on which all that is in a directory lasts.
+    pub fn taken_from(dir: &Path) -> io::Result<Self> {
+        let mut disk = crate::empty_disk();
+        disk.take_in(ROOT, dir)?;
+        Ok(disk)
+    }
+
+    fn take_in(&mut self, to: Ino, dir: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                let ino = self.create(to, &entry.file_name(), Node::directory())?;
+                self.take_in(ino, &entry.path())?;
+            } else {
+                let ino = self.create(to, &entry.file_name(), Node::file())?;
+                self.write(ino, 0, &fs::read(entry.path())?)?;
+                self.sync(ino)?;
+            }
+        }
+        Ok(self.sync(to)?)
+    }
+
     /// The paths at which this disk and a directory are not the same.
     pub fn differences(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         let mut known = Vec::new();
