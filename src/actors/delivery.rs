@@ -124,6 +124,8 @@ struct Stop;
 #[rtype(result = "()")]
 struct Ended {
     hold_ms: Option<u64>,
+    /// What was not attempted after all.
+    back: Option<Todo>,
 }
 
 /// The actor; see the module.
@@ -188,8 +190,9 @@ impl Handler<Offer> for Lane {
 impl Handler<Ended> for Lane {
     type Result = ();
 
-    fn handle(&mut self, Ended { hold_ms }: Ended, ctx: &mut Self::Context) {
+    fn handle(&mut self, Ended { hold_ms, back }: Ended, ctx: &mut Self::Context) {
         self.core.ended(hold_ms, Instant::now());
+        self.core.put_back(back);
         self.pump(ctx);
     }
 }
@@ -292,24 +295,27 @@ impl Lane {
             let schedule = target.subscription.retry_schedule.clone();
             let schedule = schedule.unwrap_or_else(|| shared.defaults.schedule.clone());
             let made = make(&shared, &dispatch, &client, &target, todo, &schedule);
-            let (record, verdict) = AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|_| {
+            let made = AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|_| {
                 log::error!(subscription:% = target.subscription.id, event:% = todo.event; "an attempt panicked");
-                not_attempted(&target, todo, "internal_error", &schedule)
+                Some(not_attempted(&target, todo, "internal_error", &schedule))
             });
-            shared.queue.settle(record, permit);
-            if verdict.gone {
-                pause_gone(&shared.directory, &target.subscription).await;
-            }
+            let (hold_ms, back) = match made {
+                Some((record, verdict)) => {
+                    shared.queue.settle(record, permit);
+                    if verdict.gone {
+                        pause_gone(&shared.directory, &target.subscription).await;
+                    }
+                    (verdict.hold_ms, None)
+                }
+                None => (None, Some(todo)),
+            };
             // A lane that is gone needs no news.
-            let _ = lane
-                .send(Ended {
-                    hold_ms: verdict.hold_ms,
-                })
-                .await;
+            let _ = lane.send(Ended { hold_ms, back }).await;
         });
     }
 }
 
+/// Makes an attempt. `None` when there is to be none for now.
 async fn make(
     shared: &Shared,
     dispatch: &DispatchHandle,
@@ -317,39 +323,29 @@ async fn make(
     target: &Target,
     todo: Todo,
     schedule: &Schedule,
-) -> (Attempt, Verdict) {
+) -> Option<(Attempt, Verdict)> {
     let event = match shared.reads.event(&shared.log, todo.at).await {
         // Retention may have moved it since the delivery was offered.
         None => match place_of(dispatch, target.subscription.id, todo.slot).await {
-            Ok(None) => return cancelled(target, todo),
+            Ok(None) => return Some(cancelled(target, todo)),
             Ok(Some(at)) => shared.reads.event(&shared.log, at).await,
             Err(_) => None,
         },
         event => event,
     };
-    // Reading may have taken a while: no attempt begins after a deletion was answered.
-    if shared
-        .directory
-        .view()
-        .subscription(target.subscription.id)
-        .is_none()
-    {
-        return cancelled(target, todo);
+    // Reading may have taken a while: no attempt begins after a deletion or a pause was answered.
+    let view = shared.directory.view();
+    let Some(current) = view.subscription(target.subscription.id) else {
+        return Some(cancelled(target, todo));
+    };
+    if current.status != SubscriptionStatus::Active || view.is_suspended(current.account) {
+        return None;
     }
-    match event {
-        Some(event) => {
-            attempt(
-                client,
-                target,
-                &event,
-                todo,
-                schedule,
-                shared.defaults.timeout,
-            )
-            .await
-        }
-        None => not_attempted(target, todo, "event_unreadable", schedule),
-    }
+    let Some(event) = event else {
+        return Some(not_attempted(target, todo, "event_unreadable", schedule));
+    };
+    let timeout = shared.defaults.timeout;
+    Some(attempt(client, target, &event, todo, schedule, timeout).await)
 }
 
 /// Where an open delivery's event stands now. A dispatcher that is busy is asked again, within bounds:

@@ -9,7 +9,6 @@ use crate::domain::api_key::{self, Environment, KeyHash};
 use crate::domain::audit::{Action, Deed, Doer};
 use crate::domain::directory::{Account, Change, KeyRecord};
 use crate::domain::ids::{AccountId, KeyId};
-use crate::domain::permission::Permissions;
 
 /// Makes the first account and its owner's key, unless there is an account. Returns the key if it was
 /// made here.
@@ -32,19 +31,11 @@ pub async fn first_start(
         suspended: false,
         created_at_ms,
     };
+    let hash = KeyHash::of(key.expose_secret());
+    let id = KeyId::from_random(getrandom::u64()?);
     let record = KeyRecord {
-        id: KeyId::from_random(getrandom::u64()?),
-        account: account.id,
-        name: "owner".to_owned(),
-        hash: KeyHash::of(key.expose_secret()),
-        previous: None,
-        permissions: Permissions::ALL,
-        integration: None,
         environment: api_key::check_form(key.expose_secret())?,
-        quota: None,
-        created_at_ms,
-        expires_at_ms: None,
-        last_used_at_ms: None,
+        ..KeyRecord::new(id, account.id, "owner".to_owned(), hash, created_at_ms)
     };
     let deed = Deed {
         at_ms: created_at_ms,

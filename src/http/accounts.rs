@@ -15,7 +15,6 @@ use crate::domain::api_key::{self, Environment, KeyHash};
 use crate::domain::audit::Action;
 use crate::domain::directory::{Account, Change, Directory, KeyRecord, MAX_ACCOUNTS};
 use crate::domain::ids::{AccountId, KeyId};
-use crate::domain::permission::Permissions;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,20 +64,9 @@ pub async fn create(request: HttpRequest, relay: Data<Relay>, payload: Payload) 
         created_at_ms,
     });
     let key = api_key::generate(Environment::Live, getrandom::fill)?;
-    let record = KeyRecord {
-        id: KeyId::from_random(getrandom::u64()?),
-        account: account.id,
-        name: "owner".to_owned(),
-        hash: KeyHash::of(key.expose_secret()),
-        previous: None,
-        permissions: Permissions::ALL,
-        integration: None,
-        environment: Environment::Live,
-        quota: None,
-        created_at_ms,
-        expires_at_ms: None,
-        last_used_at_ms: None,
-    };
+    let hash = KeyHash::of(key.expose_secret());
+    let id = KeyId::from_random(getrandom::u64()?);
+    let record = KeyRecord::new(id, account.id, "owner".to_owned(), hash, created_at_ms);
     let new = Arc::clone(&account);
     let who = Principal::LocalOperator(account.id);
     relay

@@ -91,19 +91,15 @@ pub async fn create(
         created_at_ms,
     });
     let key = api_key::generate(Environment::Live, getrandom::fill)?;
+    let hash = KeyHash::of(key.expose_secret());
+    let id = KeyId::from_random(getrandom::u64()?);
+    let name = integration.name.clone();
     let record = Arc::new(KeyRecord {
-        id: KeyId::from_random(getrandom::u64()?),
-        account: who.account(),
-        name: integration.name.clone(),
-        hash: KeyHash::of(key.expose_secret()),
-        previous: None,
         permissions: sender,
         integration: Some(integration.id),
-        environment: Environment::Live,
         quota: limit,
-        created_at_ms,
         expires_at_ms: ends,
-        last_used_at_ms: None,
+        ..KeyRecord::new(id, who.account(), name, hash, created_at_ms)
     });
     let (new, new_key) = (Arc::clone(&integration), Arc::clone(&record));
     let made = relay.change(who, Action::IntegrationCreated, move |directory, _| {

@@ -173,19 +173,15 @@ fn plan(who: &Principal, create: &Create) -> Result<(KeyRecord, SecretString), A
     let expires_at_ms = create.expires_at.as_deref().map(expiry).transpose()?;
     let environment = create.environment.unwrap_or(Environment::Live);
     let key = api_key::generate(environment, getrandom::fill)?;
+    let hash = KeyHash::of(key.expose_secret());
+    let id = KeyId::from_random(getrandom::u64()?);
     let record = KeyRecord {
-        id: KeyId::from_random(getrandom::u64()?),
-        account: who.account(),
-        name: name(&create.name)?,
-        hash: KeyHash::of(key.expose_secret()),
-        previous: None,
         permissions,
         integration: wanted,
         environment,
         quota: limited(create.rate_limit.map(quota).transpose()?, inherited.1)?,
-        created_at_ms: now_ms(),
         expires_at_ms: earlier(expires_at_ms, inherited.0),
-        last_used_at_ms: None,
+        ..KeyRecord::new(id, who.account(), name(&create.name)?, hash, now_ms())
     };
     Ok((record, key))
 }

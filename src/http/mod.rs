@@ -86,7 +86,7 @@ impl Relay {
     /// Has the directory changed for a caller, who must still be who he was when he was recognised and
     /// still have the right: a key that was deleted or narrowed while its request was on the way changes
     /// nothing beyond what it may now. What was done is noted in the account's audit; `action` says what,
-    /// and the first change to what.
+    /// and the first change to what. What would leave everything as it is was not done.
     pub async fn change<T: Send + 'static>(
         &self,
         who: Principal,
@@ -101,7 +101,8 @@ impl Relay {
                 return Err(ApiError::Forbidden);
             }
             let (mut changes, value) = decide(directory, &who)?;
-            let deeds = deeds(&changes, action, &who);
+            changes.retain(|change| !directory.has(change));
+            let deeds = deeds(directory, &changes, action, &who);
             changes.extend(deeds.into_iter().map(|deed| Change::Audited(deed.into())));
             Ok((changes, value))
         });
@@ -134,24 +135,29 @@ fn right_of(action: Action) -> Option<Permission> {
     }
 }
 
-/// What is to be told of these changes: the deed itself, and keys that were made with it.
-fn deeds(changes: &[Change], action: Action, who: &Principal) -> Vec<Deed> {
-    let deed = |action, change: &Change| Deed {
+/// What is to be told of these changes: the deed itself, and keys that came or went with it.
+fn deeds(directory: &Directory, changes: &[Change], action: Action, who: &Principal) -> Vec<Deed> {
+    let deed = |action, target| Deed {
         at_ms: now_ms(),
         account: who.account(),
         by: who.doer(),
         action,
-        target: change.target(),
+        target,
     };
     let Some((first, others)) = changes.split_first() else {
         return Vec::new();
     };
-    let keys = others
-        .iter()
-        .filter(|other| matches!(other, Change::PutKey(_)));
-    std::iter::once(deed(action, first))
-        .chain(keys.map(|key| deed(Action::KeyCreated, key)))
-        .collect()
+    let mut deeds = vec![deed(action, first.target())];
+    for other in others {
+        if matches!(other, Change::PutKey(_)) {
+            deeds.push(deed(Action::KeyCreated, other.target()));
+        }
+    }
+    if let Change::DeleteIntegration(id) = first {
+        let bound = directory.keys().filter(|key| key.integration == Some(*id));
+        deeds.extend(bound.map(|key| deed(Action::KeyDeleted, key.id.to_string())));
+    }
+    deeds
 }
 
 /// How large a request may be.

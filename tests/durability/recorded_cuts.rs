@@ -19,7 +19,7 @@ use crate::world::Said;
 use crate::{empty_disk, is_full};
 
 /// Commits of one recording.
-const COMMITS: usize = 60;
+const COMMITS: usize = 150;
 
 const NOTHING: Promise<'static> = Promise {
     said: &[],

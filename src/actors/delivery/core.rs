@@ -75,6 +75,14 @@ impl Core {
         Some(todo)
     }
 
+    /// Takes back what was begun and not attempted after all: it is next again.
+    pub fn put_back(&mut self, todo: Option<Todo>) {
+        self.ready.extend(todo);
+        if todo.is_some() {
+            self.ready.rotate_right(1);
+        }
+    }
+
     /// An attempt ended. `hold_ms` is how long its receiver asked to be left alone.
     pub fn ended(&mut self, hold_ms: Option<u64>, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);

@@ -13,6 +13,7 @@ use super::error::ArchiveError;
 use super::format::Header;
 use super::read::ArchiveReader;
 use super::target::Target;
+use crate::domain::directory::Directory;
 use crate::domain::event::Event;
 use crate::domain::sealed::{Keyring, SealingKeyId};
 use crate::store::carried::CarriedEvent;
@@ -45,7 +46,12 @@ pub fn restore(from: impl Read, target: &Target, ring: &Keyring) -> Result<Resto
     }
     let layout = target.layout(header.store_id, header.segment_bytes);
     write_segments(&mut archive, &layout)?;
-    let restored = read_through(layout, &header).map_err(inside)?;
+    let (restored, directory) = read_through(layout, &header).map_err(inside)?;
+    // The header names the key of the time of the backup; before a rotation is through there are others.
+    let mut keys = directory.subscriptions().filter_map(|it| it.secret.key());
+    if let Some(key) = keys.find(|key| !ring.knows(*key)) {
+        return Err(ArchiveError::Sealed { key });
+    }
     if restored.records != archive.totals().records {
         return Err(ArchiveError::Damaged {
             offset: archive.offset(),
@@ -84,8 +90,9 @@ fn sync(layout: &Layout, full: Option<(u64, Arc<dyn DiskFile>)>) -> Result<(), S
     })
 }
 
-/// Reads all records as a start would.
-fn read_through(layout: Layout, header: &Header) -> Result<Restored, StoreError> {
+/// Reads all records as a start would; returns what they are, and who is there.
+fn read_through(layout: Layout, header: &Header) -> Result<(Restored, Directory), StoreError> {
+    let mut directory = Directory::default();
     let mut restored = Restored {
         made_at_ms: header.made_at_ms,
         ..Restored::default()
@@ -102,13 +109,19 @@ fn read_through(layout: Layout, header: &Header) -> Result<Restored, StoreError>
                 let carried = events.iter().filter(elsewhere);
                 carried.map(|it| &it.event).collect()
             }
+            Some(Entry::Directory(changes) | Entry::Snapshot(changes)) => {
+                for change in changes {
+                    directory.apply(change);
+                }
+                Vec::new()
+            }
             _ => Vec::new(),
         };
         restored.events += events.len() as u64;
         let last = events.iter().map(|event| event.meta.accepted_at_ms).max();
         restored.last_event_at_ms = restored.last_event_at_ms.max(last);
     }
-    Ok(restored)
+    Ok((restored, directory))
 }
 
 /// What is wrong is wrong with the backup, not with the files that were just made of it.

@@ -79,12 +79,16 @@ fn one_of_everything(relay: &Relay, by: &Key, receiver: &Receiver) -> (Vec<Told>
     note("integration.updated", &id);
     act("POST", &format!("{integration}/disable"), Value::Null);
     note("integration.disabled", &id);
+    // Done already: nothing is done, and nothing told.
+    act("POST", &format!("{integration}/disable"), Value::Null);
+    act("PATCH", &integration, json!({ "name": "renamed" }));
     act("POST", &format!("{integration}/enable"), Value::Null);
     note("integration.enabled", &id);
     let moved = act("POST", &format!("{integration}/rotate-key"), Value::Null);
     note("integration.key_rotated", &id);
     act("DELETE", &integration, Value::Null);
     note("integration.deleted", &id);
+    note("api_key.deleted", &text(&made["api_key"]["id"]));
     secrets.extend([&made["integration_key"], &moved["integration_key"]].map(text));
     secrets.push(text(&made["api_key"]["key"]));
 
@@ -97,6 +101,7 @@ fn one_of_everything(relay: &Relay, by: &Key, receiver: &Receiver) -> (Vec<Told>
     note("subscription.updated", &id);
     act("POST", &format!("{subscription}/pause"), Value::Null);
     note("subscription.paused", &id);
+    act("POST", &format!("{subscription}/pause"), Value::Null);
     act("POST", &format!("{subscription}/resume"), Value::Null);
     note("subscription.resumed", &id);
     act("DELETE", &subscription, Value::Null);

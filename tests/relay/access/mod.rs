@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod bad_input;
 mod failures;
+mod foreign;
 mod integrations;
 mod keys;
 mod last_used;

@@ -5,19 +5,18 @@
 //! of an event's place in the journal, in the snapshot at the head of a journal segment. Records are
 //! shared, never copied.
 
+mod records;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::api_key::{Environment, KeyHash};
+pub use self::records::{
+    Account, Integration, KeyRecord, PreviousSecret, Subscription, SubscriptionStatus,
+};
 use super::audit::Deed;
-use super::event_type::TypePattern;
 use super::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
-use super::permission::Permissions;
-use super::rate::Quota;
-use super::retry::Schedule;
-use super::sealed::SecretAtRest;
 
 /// The most subscriptions one account may have: the bound on the fan-out of an event.
 pub const MAX_SUBSCRIPTIONS: usize = 10_000;
@@ -31,124 +30,6 @@ pub const MAX_KEYS: usize = 100_000;
 pub const MAX_PATTERNS: usize = 64;
 /// The longest name or description, in bytes.
 pub const MAX_NAME_BYTES: usize = 256;
-
-/// A tenant: what it owns is invisible to any other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    /// Its id.
-    pub id: AccountId,
-    /// What people call it.
-    pub name: String,
-    /// Its keys open nothing, and nothing is sent for it, until it is resumed.
-    pub suspended: bool,
-    /// When it was made, in milliseconds of Unix time.
-    pub created_at_ms: u64,
-}
-
-/// A door through which events of one account come in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Integration {
-    /// Its id.
-    pub id: IntegrationId,
-    /// Whose it is.
-    pub account: AccountId,
-    /// What people call it.
-    pub name: String,
-    /// The part of the ingest URL that names it; long and random enough not to be guessed.
-    pub ingest_key: String,
-    /// Whether events may come in through it.
-    pub enabled: bool,
-    /// When it was made, in milliseconds of Unix time.
-    pub created_at_ms: u64,
-}
-
-/// The secret that a key had before it was rotated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PreviousSecret {
-    /// Its SHA-256.
-    pub hash: KeyHash,
-    /// When it opens nothing any more, in milliseconds of Unix time.
-    pub ends_at_ms: u64,
-}
-
-/// What is kept of an API key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyRecord {
-    /// Its id, which gives no access.
-    pub id: KeyId,
-    /// Whose it is.
-    pub account: AccountId,
-    /// What people call it.
-    pub name: String,
-    /// The key's SHA-256; the key itself is nowhere.
-    pub hash: KeyHash,
-    /// What it was before it was rotated, while that still opens.
-    pub previous: Option<PreviousSecret>,
-    /// What it may do.
-    pub permissions: Permissions,
-    /// The only integration it reaches, if it is bound to one.
-    pub integration: Option<IntegrationId>,
-    /// A label.
-    pub environment: Environment,
-    /// Its own rate limit, in place of the configured ones.
-    pub quota: Option<Quota>,
-    /// When it was made, in milliseconds of Unix time.
-    pub created_at_ms: u64,
-    /// When it stops working by itself, in milliseconds of Unix time.
-    pub expires_at_ms: Option<u64>,
-    /// When it was last used, in milliseconds of Unix time.
-    pub last_used_at_ms: Option<u64>,
-}
-
-impl KeyRecord {
-    /// Whether the secret with this SHA-256 is this key's at this time.
-    pub fn is_opened_by(&self, hash: &KeyHash, now_ms: u64) -> bool {
-        let previous = self
-            .previous
-            .filter(|previous| now_ms < previous.ends_at_ms);
-        self.expires_at_ms.is_none_or(|end| now_ms < end)
-            && (self.hash.matches(hash) || previous.is_some_and(|it| it.hash.matches(hash)))
-    }
-}
-
-/// Whether a subscription is sent to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SubscriptionStatus {
-    /// It is.
-    Active,
-    /// It is not, and its events wait.
-    Paused {
-        /// Why, in a few words.
-        reason: String,
-    },
-}
-
-/// Someone who wants events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subscription {
-    /// Its id.
-    pub id: SubscriptionId,
-    /// Whose it is.
-    pub account: AccountId,
-    /// The only integration whose events it wants; all of the account's when there is none.
-    pub integration: Option<IntegrationId>,
-    /// Where events are sent.
-    pub url: String,
-    /// The types it wants.
-    pub events: Vec<TypePattern>,
-    /// What it wants to be called.
-    pub description: Option<String>,
-    /// What its deliveries are signed with, sealed for its id.
-    pub secret: SecretAtRest,
-    /// How many attempts may be under way at once; the configured number when there is none.
-    pub max_in_flight: Option<u16>,
-    /// When failures are tried again; the configured schedule when there is none.
-    pub retry_schedule: Option<Schedule>,
-    /// Whether it is sent to.
-    pub status: SubscriptionStatus,
-    /// When it was made, in milliseconds of Unix time.
-    pub created_at_ms: u64,
-}
 
 /// One step of the directory's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,6 +128,17 @@ impl Directory {
         }
     }
 
+    /// Whether a change would leave everything as it is.
+    pub fn has(&self, change: &Change) -> bool {
+        match change {
+            Change::PutAccount(it) => self.accounts.get(&it.id) == Some(it),
+            Change::PutIntegration(it) => self.integrations.get(&it.id) == Some(it),
+            Change::PutKey(it) => self.keys.get(&it.id) == Some(it),
+            Change::PutSubscription(it) => self.subscriptions.get(&it.id) == Some(it),
+            _ => false,
+        }
+    }
+
     /// The changes that lead from nothing to this directory.
     pub fn to_changes(&self) -> Vec<Change> {
         let accounts = self
@@ -314,6 +206,8 @@ impl Directory {
 #[cfg(test)]
 pub(crate) mod fixtures {
     use super::*;
+    use crate::domain::api_key::KeyHash;
+    use crate::domain::sealed::SecretAtRest;
     use crate::domain::signature::SigningSecret;
 
     /// A subscription of this account to these patterns.
@@ -338,20 +232,9 @@ pub(crate) mod fixtures {
 
     /// A key of this account that may do everything.
     pub fn key(id: u64, account: u64) -> KeyRecord {
-        KeyRecord {
-            id: KeyId::from_bits(id),
-            account: AccountId::from_bits(account),
-            name: format!("key {id}"),
-            hash: KeyHash::of(&id.to_string()),
-            previous: None,
-            permissions: Permissions::ALL,
-            integration: None,
-            environment: Environment::Live,
-            quota: None,
-            created_at_ms: 0,
-            expires_at_ms: None,
-            last_used_at_ms: None,
-        }
+        let (key, account) = (KeyId::from_bits(id), AccountId::from_bits(account));
+        let hash = KeyHash::of(&id.to_string());
+        KeyRecord::new(key, account, format!("key {id}"), hash, 0)
     }
 }
 
