@@ -12,6 +12,7 @@ pub mod directory;
 pub mod envelope;
 pub mod event;
 pub mod event_type;
+pub mod filter;
 pub mod idempotency;
 pub mod ids;
 pub mod json;

@@ -1,0 +1,136 @@
+//! Payload filters: which events a subscription wants, by what is in them.
+//!
+//! A filter is a JSON object over the event's body, as Convoy's and Hookdeck's users know it:
+//! `{"data.total": {"$gte": 100}, "$or": [{"data.vip": true}, {"data.tags": "gold"}]}`. It is compiled
+//! when it is saved, which is also when every mistake is found and named with its path, and it is bounded
+//! in length, depth and conditions. To judge an event never fails: what is not there, or of another kind,
+//! does not match.
+//!
+//! A path leads through arrays: it matches if any element does, unless a segment is an element's number.
+//! `$` stands for any element, too. A dot in a name is written `\.`.
+
+mod compile;
+mod judge;
+
+use std::fmt;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use super::event::Event;
+
+/// The longest filter, in bytes of JSON.
+pub const MAX_FILTER_BYTES: usize = 16 << 10;
+/// How deep conditions may be nested.
+pub const MAX_FILTER_DEPTH: usize = 16;
+/// The most conditions, values of lists included: each may look at the whole of an event.
+pub const MAX_CONDITIONS: usize = 256;
+/// The most names in a path.
+pub const MAX_PATH_SEGMENTS: usize = 32;
+
+/// What is wrong with a filter, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {what}")]
+pub struct FilterError {
+    /// From `filter` on, the names that lead to the fault.
+    pub path: String,
+    /// What is wrong there.
+    pub what: String,
+}
+
+/// A compiled filter. Its written form is the JSON that it was made of.
+#[derive(Clone, PartialEq)]
+pub struct Filter {
+    source: Value,
+    condition: Condition,
+}
+
+/// What a filter wants.
+#[derive(Debug, Clone, PartialEq)]
+enum Condition {
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
+    /// Whether any value at a path passes a test.
+    At(Vec<Segment>, Test),
+    /// Whether there is a value at a path.
+    Exists(Vec<Segment>, bool),
+}
+
+/// One step of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Name(String),
+    /// Every element of an array.
+    Any,
+}
+
+/// What is asked of one value.
+#[derive(Debug, Clone, PartialEq)]
+enum Test {
+    Equal(Value),
+    In(Vec<Value>),
+    Order(Order, Value),
+    StartsWith(String),
+    EndsWith(String),
+    Contains(Value),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+}
+
+impl Filter {
+    /// Compiles a filter.
+    pub fn new(source: Value) -> Result<Self, FilterError> {
+        let condition = compile::compile(&source)?;
+        Ok(Self { source, condition })
+    }
+
+    /// As it was written.
+    pub fn source(&self) -> &Value {
+        &self.source
+    }
+
+    /// Whether it wants a body.
+    pub fn wants(&self, body: &Value) -> bool {
+        judge::holds(&self.condition, body)
+    }
+}
+
+impl Eq for Filter {}
+
+/// An event's body as filters see it: JSON as it came in. Of a binary `CloudEvents` event it is the data
+/// alone; what is no JSON is `null`.
+pub fn body_of(event: &Event) -> Value {
+    serde_json::from_slice(&event.body).unwrap_or(Value::Null)
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Filter({})", self.source)
+    }
+}
+
+/// As text, so that any format can hold it.
+impl Serialize for Filter {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.source)
+    }
+}
+
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let source = serde_json::from_str(&text).map_err(D::Error::custom)?;
+        Self::new(source).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;
