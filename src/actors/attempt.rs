@@ -12,10 +12,12 @@ use super::now_ms;
 use super::vault::Vault;
 use crate::domain::delivery::{Attempt, KEPT_RESPONSE_BYTES, Outcome, Reply, Verdict, judge};
 use crate::domain::directory::Subscription;
-use crate::domain::event::{Content, Event};
+use crate::domain::event::{Content, Event, EventMeta};
+use crate::domain::format::{Composed, compose};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retry::Schedule;
-use crate::domain::signature::SigningSecret;
+use crate::domain::sealed::SealError;
+use crate::domain::signature::{SigningKey, sign_all};
 use crate::outbound::{Client, Outgoing, SendError};
 use crate::store::ledger::Todo;
 
@@ -33,31 +35,59 @@ const X_POSTRIDER_ATTEMPT: HeaderName = HeaderName::from_static("x-postrider-att
 pub struct Target {
     /// As it was when the target was parsed.
     pub subscription: Arc<Subscription>,
-    secret: SigningSecret,
+    /// The keys in the order of the subscription's, with when they stop signing.
+    keys: Vec<(SigningKey, Option<u64>)>,
+    /// What is sent with every attempt.
+    headers: HeaderMap,
     url: http::Uri,
-    host: Option<HeaderValue>,
 }
 
 impl Target {
-    /// Parses a subscription's URL and opens its secret. Both were vetted, the one when it was saved and the
-    /// other at the start, so `None` is not expected.
+    /// Parses a subscription's URL and opens what is secret in it. Both were vetted, the one when it was
+    /// saved and the other at the start, so `None` is not expected.
     pub fn of(subscription: Arc<Subscription>, vault: &Vault) -> Option<Self> {
-        let secret = vault.open(&subscription);
-        let secret = secret
-            .map_err(|error| log::error!(subscription:% = subscription.id; "its secret cannot be used: {error}"))
+        let opened = Self::opened(&subscription, vault);
+        let (keys, mut headers) = opened
+            .map_err(|error| log::error!(subscription:% = subscription.id; "its secrets cannot be used: {error}"))
             .ok()?;
         let url: http::Uri = subscription.url.parse().ok()?;
-        let host = url
-            .authority()
-            .and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+        headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
+        if let Some(host) = url.authority() {
+            headers.insert(HOST, HeaderValue::from_str(host.as_str()).ok()?);
+        }
         Some(Self {
             subscription,
-            secret,
+            keys,
+            headers,
             url,
-            host,
         })
     }
+
+    fn opened(subscription: &Subscription, vault: &Vault) -> Result<Opened, SealError> {
+        let id = subscription.id;
+        let keys = subscription.keys.iter();
+        let keys = keys.map(|key| Ok((vault.open(&key.secret, id)?, key.ends_at_ms)));
+        let mut headers = HeaderMap::with_capacity(16);
+        for header in &subscription.headers {
+            let value = vault.open_header(header, id)?;
+            let name = HeaderName::try_from(&header.name);
+            if let (Ok(name), Ok(mut value)) = (name, HeaderValue::from_bytes(&value)) {
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
+        }
+        Ok((keys.collect::<Result<_, _>>()?, headers))
+    }
+
+    /// The value of `webhook-signature`: by every key that signs at this time.
+    fn sign(&self, id: &str, now_ms: u64, body: &[u8]) -> String {
+        let live = self.keys.iter();
+        let live = live.filter(|(_, ends_at_ms)| ends_at_ms.is_none_or(|end| now_ms < end));
+        sign_all(live.map(|(key, _)| key), id, now_ms / 1000, body)
+    }
 }
+
+type Opened = (Vec<(SigningKey, Option<u64>)>, HeaderMap);
 
 /// Makes an attempt. Never fails: what goes wrong is the attempt's outcome.
 pub async fn attempt(
@@ -70,8 +100,9 @@ pub async fn attempt(
 ) -> (Attempt, Verdict) {
     let number = todo.attempts.saturating_add(1);
     let started_at_ms = now_ms();
-    let headers = headers(target, event, number, started_at_ms / 1000);
-    let body = event.body.clone();
+    let composed = compose(target.subscription.format, event);
+    let headers = headers(target, &event.meta, &composed, number, started_at_ms);
+    let body = composed.body;
     let sent = client
         .post(Outgoing {
             url: target.url.clone(),
@@ -213,10 +244,16 @@ fn unsent(
     }
 }
 
-fn headers(target: &Target, event: &Event, number: u16, timestamp_seconds: u64) -> HeaderMap {
-    let id = event.meta.id.to_string();
-    let signature = target.secret.sign(&id, timestamp_seconds, &event.body);
-    let mut headers = HeaderMap::with_capacity(8);
+fn headers(
+    target: &Target,
+    event: &EventMeta,
+    composed: &Composed,
+    number: u16,
+    now_ms: u64,
+) -> HeaderMap {
+    let id = event.id.to_string();
+    let signature = target.sign(&id, now_ms, &composed.body);
+    let mut headers = target.headers.clone();
     let mut put = |name, value: Bytes| {
         // Every value is ASCII that we made; one that is no header value would be left out, and the
         // receiver would refuse the delivery.
@@ -225,17 +262,18 @@ fn headers(target: &Target, event: &Event, number: u16, timestamp_seconds: u64) 
         }
     };
     put(WEBHOOK_ID, id.into());
-    put(WEBHOOK_TIMESTAMP, timestamp_seconds.to_string().into());
+    put(WEBHOOK_TIMESTAMP, (now_ms / 1000).to_string().into());
     put(WEBHOOK_SIGNATURE, signature.into());
     put(
         X_POSTRIDER_EVENT,
-        event.meta.event_type.as_str().to_owned().into(),
+        event.event_type.as_str().to_owned().into(),
     );
     put(X_POSTRIDER_ATTEMPT, number.to_string().into());
-    describe(&event.meta.content, &mut headers);
-    headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
-    if let Some(host) = &target.host {
-        headers.insert(HOST, host.clone());
+    match composed.content_type {
+        Some(content_type) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        None => describe(&event.content, &mut headers),
     }
     headers
 }

@@ -52,6 +52,8 @@ use crate::store::state::rows::Slot;
 pub const WINDOW: usize = 1024;
 /// The most attempts a subscription may have in flight.
 pub const MAX_IN_FLIGHT: u16 = 1000;
+/// The most attempts a second that a subscription may be limited to.
+pub const MAX_RATE: u32 = 10_000;
 /// How often the dispatcher is asked again where an event is, and after which wait.
 const MAX_ASKS: u32 = 100;
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
@@ -222,7 +224,9 @@ impl Lane {
             let Some(permit) = self.permit.take().or_else(|| self.shared.outcomes.begin()) else {
                 return self.look_again_with_a_permit(ctx);
             };
-            if let Some((target, todo)) = target.zip(self.core.begin()) {
+            let Some(target) = target else { return };
+            let rate_limit = target.subscription.rate_limit;
+            if let Some(todo) = self.core.begin(rate_limit, Instant::now()) {
                 self.begin(target, todo, permit, ctx.address());
             }
         }

@@ -6,10 +6,13 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use zeroize::Zeroizing;
+
 use super::directory::{ChangeError, DirectoryHandle};
-use crate::domain::directory::{Change, Directory, Subscription};
+use crate::domain::directory::{Change, CustomHeader, Directory, Subscription};
+use crate::domain::ids::SubscriptionId;
 use crate::domain::sealed::{Keyring, MAX_KEYS, SealError, SealingKey, SealingKeyId, SecretAtRest};
-use crate::domain::signature::SigningSecret;
+use crate::domain::signature::SigningKey;
 use crate::store::key_file::{self, KeyFileError};
 
 /// Secrets that one change seals anew.
@@ -114,17 +117,42 @@ impl Vault {
         Ok(id)
     }
 
-    /// Seals a secret for a subscription.
-    pub fn seal(&self, secret: &SigningSecret, owner: u64) -> Result<SecretAtRest, VaultError> {
-        let mut nonce = [0; 24];
-        getrandom::fill(&mut nonce)?;
-        Ok(self.ring().seal(secret, owner, nonce)?)
+    /// Seals a signing key for a subscription.
+    pub fn seal(
+        &self,
+        key: &SigningKey,
+        owner: SubscriptionId,
+    ) -> Result<SecretAtRest, VaultError> {
+        Ok(self.ring().seal(key, owner.to_bits(), nonce()?)?)
     }
 
-    /// Opens a subscription's secret.
-    pub fn open(&self, subscription: &Subscription) -> Result<SigningSecret, SealError> {
-        let owner = subscription.id.to_bits();
-        self.ring().open(&subscription.secret, owner)
+    /// Seals a header for a subscription.
+    pub fn seal_header(
+        &self,
+        name: String,
+        value: &[u8],
+        owner: SubscriptionId,
+    ) -> Result<CustomHeader, VaultError> {
+        let value = self.ring().seal_bytes(value, owner.to_bits(), nonce()?)?;
+        Ok(CustomHeader { name, value })
+    }
+
+    /// Opens one of a subscription's signing keys.
+    pub fn open(
+        &self,
+        secret: &SecretAtRest,
+        owner: SubscriptionId,
+    ) -> Result<SigningKey, SealError> {
+        self.ring().open(secret, owner.to_bits())
+    }
+
+    /// Opens the value of one of a subscription's headers.
+    pub fn open_header(
+        &self,
+        header: &CustomHeader,
+        owner: SubscriptionId,
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.ring().open_bytes(&header.value, owner.to_bits())
     }
 
     /// Seals every secret under the current key that is not, a bounded number at a time. Returns how
@@ -152,17 +180,30 @@ impl Vault {
 
     fn resealed(&self, directory: &Directory) -> Result<Vec<Change>, VaultError> {
         let current = Some(self.current());
-        let old = directory
-            .subscriptions()
-            .filter(|it| it.secret.key() != current);
-        let reseal = |subscription: &Arc<Subscription>| {
-            let secret = self.open(subscription)?;
-            let sealed = Subscription {
-                secret: self.seal(&secret, subscription.id.to_bits())?,
-                ..Subscription::clone(subscription)
-            };
-            Ok(Change::PutSubscription(sealed.into()))
-        };
-        old.take(RESEALED_AT_ONCE).map(reseal).collect()
+        let is_old = |it: &&Arc<Subscription>| it.sealed_under().any(|key| key != current);
+        let old = directory.subscriptions().filter(is_old);
+        let sealed = old.take(RESEALED_AT_ONCE).map(|it| self.sealed_anew(it));
+        sealed
+            .map(|sealed| Ok(Change::PutSubscription(sealed?.into())))
+            .collect()
     }
+
+    fn sealed_anew(&self, subscription: &Subscription) -> Result<Subscription, VaultError> {
+        let id = subscription.id;
+        let mut sealed = subscription.clone();
+        for key in &mut sealed.keys {
+            key.secret = self.seal(&self.open(&key.secret, id)?, id)?;
+        }
+        for header in &mut sealed.headers {
+            let value = self.open_header(header, id)?;
+            *header = self.seal_header(std::mem::take(&mut header.name), &value, id)?;
+        }
+        Ok(sealed)
+    }
+}
+
+fn nonce() -> Result<[u8; 24], getrandom::Error> {
+    let mut nonce = [0; 24];
+    getrandom::fill(&mut nonce)?;
+    Ok(nonce)
 }

@@ -55,7 +55,9 @@ pub fn find_or_make(config: &Config) -> Result<Keyring, AppError> {
 /// The vault for a store with this directory: it opens every secret in it.
 pub fn vault(config: &Config, directory: &Directory) -> Result<Vault, AppError> {
     let known = find(config)?.unwrap_or_default();
-    let needed = directory.subscriptions().filter_map(|it| it.secret.key());
+    let needed = directory
+        .subscriptions()
+        .flat_map(|it| it.sealed_under().flatten());
     if let Some(key) = needed.into_iter().find(|key| !known.knows(*key)) {
         return Err(AppError::SealingKey {
             source: SealError::Unknown(key),

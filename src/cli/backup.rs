@@ -12,7 +12,7 @@ use super::output::Output;
 use super::{CliError, StoreArgs, work};
 use crate::app::{SOCKET, offline};
 use crate::config::Config;
-use crate::http::time;
+use crate::domain::time;
 
 /// Back up the store while traffic flows.
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 use std::path::Path;
 
-use crate::http::time::rfc3339_seconds;
+use crate::domain::time::rfc3339_seconds;
 use crate::store::examine::{Damage, OpenCounts, Report, Salvaged, Start, StateFound};
 
 /// Where what is said about a name begins.

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{CliError, StoreArgs, print, work};
 use crate::app::offline;
-use crate::http::time;
+use crate::domain::time;
 
 /// What is read of the file at a time.
 const READ_BYTES: usize = 256 << 10;

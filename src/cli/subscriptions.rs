@@ -2,9 +2,11 @@
 //!
 //! A signing secret is shown once, by the command that makes its subscription.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use clap::{ArgGroup, Args, Subcommand};
+use http::Method;
 use serde_json::{Value, json};
 
 use super::CliError;
@@ -35,6 +37,8 @@ Examples:
   postrider subscriptions create https://example.com/hooks --events 'order.*' payment.processed
   postrider subscriptions create https://example.com/all --events '**' --integration-id INT_ID
   postrider subscriptions create https://example.com/x --events '**' --retry-schedule 0s,5m,1h
+  postrider subscriptions create https://example.com/big --events '**' --filter '{\"data.vip\": true}'
+  postrider subscriptions create https://example.com/ce --events '**' --format cloudevents
   postrider subscriptions create https://example.com/hooks --events '**' --secret - < secret.txt"
     )]
     Create(Create),
@@ -56,6 +60,16 @@ Examples:
   postrider subscriptions update SUB_ID --events 'order.*' --max-in-flight default"
     )]
     Update(Update),
+    /// Give it a new signing secret; the one before it signs, too, for a while
+    #[command(
+        after_help = "Both signatures are in one header, so that a receiver verifies with either.
+
+Examples:
+  postrider subscriptions rotate-secret SUB_ID
+  postrider subscriptions rotate-secret SUB_ID --overlap 7d
+  postrider subscriptions rotate-secret SUB_ID --secret - < secret.txt"
+    )]
+    RotateSecret(RotateSecret),
     /// Let its events wait
     #[command(after_help = "Examples:
   postrider subscriptions pause SUB_ID")]
@@ -83,7 +97,7 @@ pub struct Create {
     /// Only events of this integration
     #[arg(long, value_name = "INT_ID")]
     integration_id: Option<String>,
-    /// A signing secret, `whsec_…`; `-` reads it from standard input, where nobody looks over your
+    /// A signing secret, `whsec_…`, or a private key, `whsk_…`; `-` reads it from standard input, where nobody looks over your
     /// shoulder; without it, one is made
     #[arg(long)]
     secret: Option<String>,
@@ -96,7 +110,8 @@ pub struct Create {
 /// Change a subscription.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("changes").required(true).multiple(true).args([
-    "to", "events", "description", "max_in_flight", "retry_schedule",
+    "to", "events", "description", "filter", "format", "headers", "max_in_flight", "rate_limit",
+    "retry_schedule",
 ])))]
 pub struct Update {
     /// Its id, as lists show it
@@ -115,12 +130,41 @@ pub struct Update {
     ask: AskArgs,
 }
 
+/// Replace a signing secret.
+#[derive(Debug, Args)]
+pub struct RotateSecret {
+    /// Its id, as lists show it
+    #[arg(value_name = "ID")]
+    id: String,
+    /// The new secret, `whsec_…` or `whsk_…`; `-` reads it from standard input; without it, one is made
+    #[arg(long)]
+    secret: Option<String>,
+    /// How long the secret before it still signs, such as 7d; without it, a day
+    #[arg(long, value_name = "DURATION", value_parser = values::seconds)]
+    overlap: Option<u64>,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
 /// How events are sent.
 #[derive(Debug, Args)]
 struct Manner {
     /// What it is for; '' takes a description back
     #[arg(long)]
     description: Option<String>,
+    /// What must be in an event, as JSON: '{"data.total": {"$gte": 100}}', or `none`
+    #[arg(long, value_name = "JSON", value_parser = values::json_or_none)]
+    filter: Option<Value>,
+    /// How a body is sent
+    #[arg(long, value_parser = ["raw", "standard", "cloudevents"])]
+    format: Option<String>,
+    /// A header to send along, `NAME: VALUE`; may be repeated; those given replace all there were, and
+    /// `none` takes them back
+    #[arg(long = "header", value_name = "HEADER", value_parser = values::header)]
+    headers: Vec<Option<(String, String)>>,
+    /// Attempts that may begin in a second, or `default`: any number
+    #[arg(long, value_name = "N", value_parser = values::number)]
+    rate_limit: Option<Value>,
     /// Attempts under way at a time, or `default`
     #[arg(long, value_name = "N", value_parser = values::number)]
     max_in_flight: Option<Value>,
@@ -130,8 +174,16 @@ struct Manner {
 }
 
 impl Manner {
-    fn fields(&self) -> [(&'static str, Option<Value>); 3] {
+    fn fields(&self) -> [(&'static str, Option<Value>); 7] {
+        let headers: BTreeMap<_, _> = self.headers.iter().flatten().cloned().collect();
         [
+            ("filter", self.filter.clone()),
+            ("format", self.format.as_ref().map(|name| json!(name))),
+            (
+                "headers",
+                (!self.headers.is_empty()).then(|| json!(headers)),
+            ),
+            ("rate_limit", self.rate_limit.clone()),
             ("description", self.description.as_deref().map(values::text)),
             ("max_in_flight", self.max_in_flight.clone()),
             (
@@ -150,6 +202,7 @@ impl Subscriptions {
             Self::List(all) => all.list(&SUBSCRIPTIONS),
             Self::Show(one) => one.show(&SUBSCRIPTIONS),
             Self::Update(update) => update.run(),
+            Self::RotateSecret(rotate) => rotate.run(),
             Self::Pause(one) => one.act(&SUBSCRIPTIONS, "pause"),
             Self::Resume(one) => one.act(&SUBSCRIPTIONS, "resume"),
             Self::Delete(many) => many.delete(&SUBSCRIPTIONS),
@@ -159,10 +212,7 @@ impl Subscriptions {
 
 impl Create {
     fn run(&self) -> Result<(), CliError> {
-        let secret = match self.secret.as_deref() {
-            Some("-") => Some(read_secret()?),
-            given => given.map(str::to_owned),
-        };
+        let secret = given(self.secret.as_deref())?;
         let fields = [
             ("url", Some(json!(self.to))),
             ("events", Some(json!(self.events))),
@@ -185,6 +235,31 @@ impl Update {
         ];
         let body = object(fields.into_iter().chain(self.manner.fields()));
         self.ask.open()?.update(&SUBSCRIPTIONS, &self.id, &body)
+    }
+}
+
+impl RotateSecret {
+    fn run(&self) -> Result<(), CliError> {
+        let secret = given(self.secret.as_deref())?;
+        let body = object([
+            ("secret", secret.map(|secret| json!(secret))),
+            (
+                "overlap_seconds",
+                self.overlap.map(|seconds| json!(seconds)),
+            ),
+        ]);
+        let session = self.ask.open()?;
+        let path = format!("{}/rotate-secret", SUBSCRIPTIONS.place(&self.id)?);
+        let answer = session.ask(Method::POST, &path, body.to_string())?;
+        session.print_alone("secret", &answer)
+    }
+}
+
+/// A secret that was given, or is read.
+fn given(secret: Option<&str>) -> Result<Option<String>, CliError> {
+    match secret {
+        Some("-") => read_secret().map(Some),
+        given => Ok(given.map(str::to_owned)),
     }
 }
 

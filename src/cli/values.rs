@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{Limit, parse_duration};
+use crate::config::Limit;
+use crate::domain::duration::parse_duration;
 
 /// The text is not a value of this option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,12 @@ pub enum ValueError {
     /// Not whole seconds.
     #[error("a duration is whole seconds with a unit, such as 90s, 5m, 2h or 30d")]
     Seconds,
+    /// Not JSON.
+    #[error("JSON is wanted, such as '{{\"data.total\": {{\"$gte\": 100}}}}', or `none`")]
+    Json,
+    /// Not a header.
+    #[error("a header is NAME: VALUE")]
+    Header,
     /// Not a count.
     #[error("a whole number is wanted, or `default`")]
     Number,
@@ -50,6 +57,23 @@ pub fn number(text: &str) -> Result<Value, ValueError> {
     }
     let number = text.parse::<u32>().map_err(|_| ValueError::Number)?;
     Ok(json!(number))
+}
+
+/// JSON, or `none`.
+pub fn json_or_none(text: &str) -> Result<Value, ValueError> {
+    if text == "none" {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(text).map_err(|_| ValueError::Json)
+}
+
+/// `NAME: VALUE`, or `none`.
+pub fn header(text: &str) -> Result<Option<(String, String)>, ValueError> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let (name, value) = text.split_once(':').ok_or(ValueError::Header)?;
+    Ok(Some((name.trim().to_owned(), value.trim().to_owned())))
 }
 
 /// A time as it was typed, or `never`.
@@ -103,6 +127,20 @@ mod tests {
         for text in ["", "off", "1000", "1000/", "1000/500ms", "-1/1m"] {
             assert_eq!(rate_limit(text), Err(ValueError::RateLimit), "{text:?}");
         }
+    }
+
+    #[test]
+    fn headers_and_filters_are_read_or_taken_back() {
+        let read = header("Authorization: Bearer a:b").unwrap();
+        assert_eq!(
+            read,
+            Some(("Authorization".to_owned(), "Bearer a:b".to_owned()))
+        );
+        assert_eq!(header("none"), Ok(None));
+        assert_eq!(header("Authorization"), Err(ValueError::Header));
+        assert_eq!(json_or_none(r#"{"a": 1}"#), Ok(json!({ "a": 1 })));
+        assert_eq!(json_or_none("none"), Ok(Value::Null));
+        assert_eq!(json_or_none("{a: 1}"), Err(ValueError::Json));
     }
 
     #[test]

@@ -24,10 +24,7 @@ pub use layers::Origin;
 pub use sections::{
     Config, Delivery, Ingest, Log, LogFormat, Outbound, Queue, RateLimit, Server, Store,
 };
-pub use value::{
-    DurationError, Limit, LimitError, MAX_LIMIT, MAX_WINDOW, MIN_WINDOW, format_duration,
-    parse_duration, printable,
-};
+pub use value::{Limit, LimitError, MAX_LIMIT, MAX_WINDOW, MIN_WINDOW, printable};
 
 /// Settings whose values are never shown.
 const SECRET_KEYS: &[&str] = &["secrets.key"];

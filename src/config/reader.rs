@@ -13,8 +13,9 @@ use std::time::Duration;
 use toml::Value;
 
 use super::layers::{Entry, Given, Origin};
-use super::value::{format_duration, notation, parse_duration};
+use super::value::notation;
 use super::{ConfigError, Problem, Setting};
+use crate::domain::duration::{format_duration, parse_duration};
 
 /// Longest path, in bytes: Linux's `PATH_MAX`.
 const MAX_PATH_BYTES: usize = 4096;

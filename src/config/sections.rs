@@ -16,7 +16,8 @@ use log::LevelFilter;
 use super::reader::{
     Kind, Reader, duration, list, optional, path, path_or_nothing, text, whole_number,
 };
-use super::value::{Limit, MAX_LIMIT, MAX_WINDOW, MIN_WINDOW, format_duration};
+use super::value::{Limit, MAX_LIMIT, MAX_WINDOW, MIN_WINDOW};
+use crate::domain::duration::format_duration;
 use crate::domain::sealed::Keyring;
 
 const KIB: i64 = 1024;

@@ -90,6 +90,8 @@ actions! {
     SubscriptionResumed = "subscription.resumed",
     /// A subscription was deleted.
     SubscriptionDeleted = "subscription.deleted",
+    /// A subscription got a new signing key.
+    SecretRotated = "subscription.secret_rotated",
 }
 
 /// One thing that was done.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::signature::SigningSecret;
+use super::signature::{PrivateKey, SigningKey, SigningSecret};
 
 /// What a written sealing key starts with.
 pub const PREFIX: &str = "seal_";
@@ -152,32 +152,28 @@ impl Keyring {
         self.0.iter().find(|key| key.id() == id)
     }
 
-    /// Seals a secret for an owner, whose number it can only be opened with. The nonce must be random.
-    pub fn seal(
+    /// Seals bytes for an owner, whose number they can only be opened with. The nonce must be random.
+    pub fn seal_bytes(
         &self,
-        secret: &SigningSecret,
+        bytes: &[u8],
         owner: u64,
         nonce: [u8; NONCE_BYTES],
-    ) -> Result<SecretAtRest, SealError> {
+    ) -> Result<Sealed, SealError> {
         let key = self.0.first().ok_or(SealError::Count)?;
         let plain = Payload {
-            msg: secret.as_bytes(),
+            msg: bytes,
             aad: &owner.to_be_bytes(),
         };
         let sealed = key.cipher().encrypt(&XNonce::from(nonce), plain);
-        Ok(SecretAtRest::Sealed(Sealed {
+        Ok(Sealed {
             key: key.id(),
             nonce,
             text: sealed.map_err(|_| SealError::Cipher)?,
-        }))
+        })
     }
 
-    /// Opens an owner's secret.
-    pub fn open(&self, secret: &SecretAtRest, owner: u64) -> Result<SigningSecret, SealError> {
-        let sealed = match secret {
-            SecretAtRest::Clear(secret) => return Ok(secret.clone()),
-            SecretAtRest::Sealed(sealed) => sealed,
-        };
+    /// Opens an owner's bytes.
+    pub fn open_bytes(&self, sealed: &Sealed, owner: u64) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let key = self
             .find(sealed.key)
             .ok_or(SealError::Unknown(sealed.key))?;
@@ -186,8 +182,41 @@ impl Keyring {
             aad: &owner.to_be_bytes(),
         };
         let plain = key.cipher().decrypt(&XNonce::from(sealed.nonce), text);
-        let plain = Zeroizing::new(plain.map_err(|_| SealError::Changed)?);
-        SigningSecret::from_bytes(&plain).map_err(|_| SealError::Changed)
+        plain.map(Zeroizing::new).map_err(|_| SealError::Changed)
+    }
+
+    /// Seals a signing key for an owner.
+    pub fn seal(
+        &self,
+        key: &SigningKey,
+        owner: u64,
+        nonce: [u8; NONCE_BYTES],
+    ) -> Result<SecretAtRest, SealError> {
+        Ok(match key {
+            SigningKey::Shared(secret) => {
+                SecretAtRest::Sealed(self.seal_bytes(secret.as_bytes(), owner, nonce)?)
+            }
+            SigningKey::Private(key) => {
+                SecretAtRest::SealedPrivate(self.seal_bytes(key.as_bytes(), owner, nonce)?)
+            }
+        })
+    }
+
+    /// Opens an owner's signing key.
+    pub fn open(&self, secret: &SecretAtRest, owner: u64) -> Result<SigningKey, SealError> {
+        match secret {
+            SecretAtRest::Clear(secret) => Ok(SigningKey::Shared(secret.clone())),
+            SecretAtRest::Sealed(sealed) => {
+                let secret = SigningSecret::from_bytes(&self.open_bytes(sealed, owner)?);
+                secret
+                    .map(SigningKey::Shared)
+                    .map_err(|_| SealError::Changed)
+            }
+            SecretAtRest::SealedPrivate(sealed) => {
+                let key = PrivateKey::from_bytes(&self.open_bytes(sealed, owner)?);
+                key.map(SigningKey::Private).map_err(|_| SealError::Changed)
+            }
+        }
     }
 }
 
@@ -215,8 +244,10 @@ impl FromStr for Keyring {
 pub enum SecretAtRest {
     /// As releases before sealing wrote it; sealed at the next start.
     Clear(SigningSecret),
-    /// Sealed.
+    /// A shared secret, sealed.
     Sealed(Sealed),
+    /// A private key, sealed.
+    SealedPrivate(Sealed),
 }
 
 /// Bytes that only a key opens.
@@ -227,12 +258,19 @@ pub struct Sealed {
     text: Vec<u8>,
 }
 
+impl Sealed {
+    /// The key that it is sealed under.
+    pub fn key(&self) -> SealingKeyId {
+        self.key
+    }
+}
+
 impl SecretAtRest {
     /// The key that it is sealed under.
     pub fn key(&self) -> Option<SealingKeyId> {
         match self {
             Self::Clear(_) => None,
-            Self::Sealed(sealed) => Some(sealed.key),
+            Self::Sealed(sealed) | Self::SealedPrivate(sealed) => Some(sealed.key),
         }
     }
 }
@@ -268,8 +306,8 @@ mod tests {
     use super::fixtures::key;
     use super::*;
 
-    fn secret() -> SigningSecret {
-        SigningSecret::from_bytes(&[7; 32]).unwrap()
+    fn secret() -> SigningKey {
+        SigningKey::Shared(SigningSecret::from_bytes(&[7; 32]).unwrap())
     }
 
     #[test]
@@ -328,7 +366,7 @@ mod tests {
     fn nothing_of_a_key_or_a_secret_shows() {
         let ring = Keyring::of(key(0x41));
         let sealed = ring.seal(&secret(), 5, [3; 24]).unwrap();
-        let shown = format!("{ring:?} {sealed:?} {:?}", SecretAtRest::Clear(secret()));
+        let shown = format!("{ring:?} {sealed:?} {:?}", secret());
         assert!(
             !shown.contains("AAAA") && !shown.contains("65, 65"),
             "{shown}"

@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::gate::Caller;
-use super::{Answer, Relay, time};
+use super::{Answer, Relay};
 use crate::actors::auth::Principal;
 use crate::domain::ids::{AccountId, IntegrationId, KeyId};
+use crate::domain::time;
 
 #[derive(Serialize)]
 struct AccountView {

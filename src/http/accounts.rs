@@ -8,13 +8,14 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use super::{Answer, Relay, body, keys, time};
+use super::{Answer, Relay, body, keys};
 use crate::actors::auth::Principal;
 use crate::actors::now_ms;
 use crate::domain::api_key::{self, Environment, KeyHash};
 use crate::domain::audit::Action;
 use crate::domain::directory::{Account, Change, Directory, KeyRecord, MAX_ACCOUNTS};
 use crate::domain::ids::{AccountId, KeyId};
+use crate::domain::time;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::gate::Caller;
 use super::page::PageQuery;
-use super::{Answer, Relay, body, time};
+use super::{Answer, Relay, body};
 use crate::domain::audit::Deed;
 use crate::domain::permission::Permission;
+use crate::domain::time;
 
 #[derive(Serialize)]
 struct DeedView {

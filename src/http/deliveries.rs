@@ -16,13 +16,14 @@ use super::error::ApiError;
 use super::gate::Caller;
 use super::page::PageQuery;
 use super::search::{self, Wanted};
-use super::{Answer, Relay, blocking, body, time};
+use super::{Answer, Relay, blocking, body};
 use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
 use crate::domain::directory::{Subscription, SubscriptionStatus};
 use crate::domain::event::Place;
 use crate::domain::event_type::EventType;
 use crate::domain::ids::{DeliveryId, EventId, SubscriptionId};
 use crate::domain::permission::Permission;
+use crate::domain::time;
 use crate::store::ledger::backlog as open;
 use crate::store::state::rows::Slot;
 

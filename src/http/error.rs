@@ -9,7 +9,6 @@ use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
-use super::time;
 use crate::actors::Unavailable;
 use crate::actors::auth::AuthError;
 use crate::actors::directory::ChangeError;
@@ -20,6 +19,7 @@ use crate::actors::vault::VaultError;
 use crate::domain::batch::BatchError;
 use crate::domain::cloudevents::CloudEventError;
 use crate::domain::envelope::EnvelopeError;
+use crate::domain::time;
 use crate::store::error::StoreError;
 
 /// How long a caller is asked to wait when the relay is overloaded.

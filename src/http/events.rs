@@ -18,11 +18,12 @@ use super::error::ApiError;
 use super::gate::Caller;
 use super::page::PageQuery;
 use super::search::{self, Wanted};
-use super::{Answer, Relay, blocking, body, time};
+use super::{Answer, Relay, blocking, body};
 use crate::domain::event::{EventMeta, Place};
 use crate::domain::event_type::EventType;
 use crate::domain::ids::{EventId, IntegrationId};
 use crate::domain::permission::Permission;
+use crate::domain::time;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

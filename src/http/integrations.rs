@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::gate::Caller;
 use super::keys::{self, NewKey};
 use super::page::PageQuery;
-use super::{Answer, Relay, body, owned, time};
+use super::{Answer, Relay, body, owned};
 use crate::actors::auth::Principal;
 use crate::actors::now_ms;
 use crate::domain::api_key::{self, Environment, KeyHash};
@@ -19,6 +19,7 @@ use crate::domain::audit::Action;
 use crate::domain::directory::{Change, Integration, KeyRecord};
 use crate::domain::ids::{IntegrationId, KeyId};
 use crate::domain::permission::{Permission, Permissions};
+use crate::domain::time;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

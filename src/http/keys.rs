@@ -15,7 +15,7 @@ use super::body::Patch;
 use super::error::ApiError;
 use super::gate::Caller;
 use super::page::PageQuery;
-use super::{Answer, Relay, body, owned, time};
+use super::{Answer, Relay, body, owned};
 use crate::actors::auth::Principal;
 use crate::actors::now_ms;
 use crate::domain::api_key::{self, Environment, KeyHash};
@@ -24,6 +24,7 @@ use crate::domain::directory::{Change, KeyRecord, MAX_NAME_BYTES, PreviousSecret
 use crate::domain::ids::{IntegrationId, KeyId};
 use crate::domain::permission::{Permission, Permissions};
 use crate::domain::rate::Quota;
+use crate::domain::time;
 
 /// The longest window that a key's own limit may have: a day.
 const MAX_WINDOW_SECONDS: u64 = 24 * 3600;

@@ -25,7 +25,6 @@ pub mod routes;
 pub mod search;
 pub mod secrets;
 pub mod subscriptions;
-pub mod time;
 
 use std::sync::Arc;
 

@@ -96,6 +96,7 @@ routes! {
         PATCH subscriptions::update: Needs::Right(Permission::SubscriptionsWrite),
         DELETE subscriptions::delete: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/pause" => POST subscriptions::pause: Needs::Right(Permission::SubscriptionsWrite);
+    "/subscriptions/{id}/rotate-secret" => POST subscriptions::rotate_secret: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/resume" => POST subscriptions::resume: Needs::Right(Permission::SubscriptionsWrite);
     "/events" => GET events::list: Needs::Right(Permission::EventsRead);
     "/events/{uuid}" => GET events::show: Needs::Right(Permission::EventsRead);

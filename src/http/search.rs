@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::error::ApiError;
-use super::{Relay, blocking, time};
+use super::{Relay, blocking};
 use crate::actors::auth::Principal;
 use crate::domain::event::{Event, EventMeta, Place};
 use crate::domain::event_type::TypePattern;
 use crate::domain::ids::{AccountId, EventId, IntegrationId, SubscriptionId};
+use crate::domain::time;
 use crate::store::entry::Entry;
 use crate::store::error::StoreError;
 use crate::store::log::Log;

@@ -81,7 +81,8 @@ impl Process {
                 };
                 let vault = Vault::new(Keyring::default(), Source::Given);
                 let target = subscription.and_then(|it| Target::of(it, &vault)).unwrap();
-                let todo = lane.begin().unwrap();
+                let rate_limit = target.subscription.rate_limit;
+                let todo = lane.begin(rate_limit, now).unwrap();
                 self.running.push(Running {
                     target,
                     todo,

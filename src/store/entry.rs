@@ -1,6 +1,7 @@
 //! What the journal's records hold.
 //!
-//! Kinds 3 and 4 are the directory as formats 1 and 2 had it (`legacy`); 8 and 9 as it is today.
+//! Kinds 3 and 4 are the directory as formats 1 and 2 had it, 8 and 9 as format 3 did (`legacy`); 10 and 11
+//! as it is today.
 //! Metadata is bincode; event bodies stand behind it as the bytes they were, and a decoded event's
 //! body shares the memory that the record was read into or written from.
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::legacy::{plain, unsealed};
 use super::carried::{self, CarriedEvent, CarriedKey};
 use super::error::StoreError;
 use super::journal::Raw;
@@ -19,13 +21,19 @@ use crate::domain::event::{Event, EventMeta};
 
 const ACCEPTED: u8 = 1;
 const SETTLED: u8 = 2;
-const LEGACY_DIRECTORY: u8 = 3;
-const LEGACY_SNAPSHOT: u8 = 4;
+const UNSEALED_DIRECTORY: u8 = 3;
+const UNSEALED_SNAPSHOT: u8 = 4;
 const CARRIED: u8 = 5;
 const KEYS: u8 = 6;
 const RETIRED: u8 = 7;
-const DIRECTORY: u8 = 8;
-const SNAPSHOT: u8 = 9;
+const PLAIN_DIRECTORY: u8 = 8;
+const PLAIN_SNAPSHOT: u8 = 9;
+const DIRECTORY: u8 = 10;
+const SNAPSHOT: u8 = 11;
+
+/// What an error calls a record of directory changes, and one of a whole directory.
+const CHANGES: &str = "a directory change";
+const WHOLE: &str = "a directory snapshot";
 
 /// What a record may claim to hold: no length is believed beyond it.
 const MAX_DECODED_BYTES: usize = 64 << 20;
@@ -126,10 +134,12 @@ impl Entry {
         Ok(Some(match kind {
             ACCEPTED => Self::Accepted(decode_accepted(payload)?),
             SETTLED => Self::Settled(decode("a record of attempts", payload)?),
-            LEGACY_DIRECTORY => Self::Directory(decode_legacy("a directory change", payload)?),
-            LEGACY_SNAPSHOT => Self::Snapshot(decode_legacy("a directory snapshot", payload)?),
-            DIRECTORY => Self::Directory(decode("a directory change", payload)?),
-            SNAPSHOT => Self::Snapshot(decode("a directory snapshot", payload)?),
+            UNSEALED_DIRECTORY => Self::Directory(older::<unsealed::Change>(CHANGES, payload)?),
+            UNSEALED_SNAPSHOT => Self::Snapshot(older::<unsealed::Change>(WHOLE, payload)?),
+            PLAIN_DIRECTORY => Self::Directory(older::<plain::Change>(CHANGES, payload)?),
+            PLAIN_SNAPSHOT => Self::Snapshot(older::<plain::Change>(WHOLE, payload)?),
+            DIRECTORY => Self::Directory(decode(CHANGES, payload)?),
+            SNAPSHOT => Self::Snapshot(decode(WHOLE, payload)?),
             CARRIED => Self::Carried(carried::decode_events(payload)?),
             KEYS => Self::Keys(decode("a record of idempotency keys", payload)?),
             RETIRED => Self::Retired(decode("a record of retired segments", payload)?),
@@ -138,9 +148,13 @@ impl Entry {
     }
 }
 
-fn decode_legacy(what: &'static str, payload: &Bytes) -> Result<Vec<Change>, StoreError> {
-    let changes: Vec<legacy::Change> = decode(what, payload)?;
-    Ok(changes.into_iter().map(Change::from).collect())
+/// Changes as an older format had them.
+fn older<T: DeserializeOwned + Into<Change>>(
+    what: &'static str,
+    payload: &Bytes,
+) -> Result<Vec<Change>, StoreError> {
+    let changes: Vec<T> = decode(what, payload)?;
+    Ok(changes.into_iter().map(T::into).collect())
 }
 
 fn decode_accepted(payload: &Bytes) -> Result<Vec<Event>, StoreError> {

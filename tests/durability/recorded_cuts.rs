@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::account::{Promise, account, heard, listen};
 use crate::disk::{Cut, Disk};
-use crate::recording::{self, Replay, acknowledge, recorded_dir};
+use crate::recording::{self, Replay, acknowledge, recorded, recorded_dir};
 use crate::state_harms::{self, Harmed, scramble};
 use crate::support::chance::Chance;
 use crate::trace::can_trace;
@@ -98,7 +98,7 @@ fn everything_said(last: &Disk) -> Vec<Said> {
 #[test]
 fn nothing_acknowledged_is_lost_when_a_recording_is_cut_anywhere() {
     if let Some(dir) = recorded_dir() {
-        return work(&dir);
+        return recorded(|| work(&dir));
     }
     if !can_trace() {
         return;
@@ -135,8 +135,7 @@ fn nothing_acknowledged_is_lost_when_a_recording_is_cut_anywhere() {
 #[test]
 fn nothing_is_lost_when_a_recorded_recovery_is_cut_at_any_write() {
     if let Some(dir) = recorded_dir() {
-        account_again(&dir);
-        return;
+        return recorded(|| account_again(&dir));
     }
     if !can_trace() {
         return;

@@ -9,7 +9,7 @@ use std::thread;
 use bytes::Bytes;
 use postrider::domain::api_key::{Environment, KeyHash};
 use postrider::domain::delivery::{Attempt, Outcome};
-use postrider::domain::directory::{Change, KeyRecord, Subscription, SubscriptionStatus};
+use postrider::domain::directory::{Change, KeyRecord, Subscription};
 use postrider::domain::event::{Content, Event, EventMeta, IdempotencyMark};
 use postrider::domain::ids::{AccountId, EventId, IntegrationId, KeyId, SubscriptionId};
 use postrider::domain::permission::Permissions;
@@ -277,19 +277,11 @@ impl Inventor<'_> {
 
 fn subscription(id: u64, chance: &mut Chance) -> Subscription {
     let pattern = if chance.once_in(3) { "b.*" } else { "**" };
-    Subscription {
-        id: SubscriptionId::from_bits(id),
-        account: AccountId::from_bits(1),
-        integration: None,
-        url: "http://receiver.example".to_owned(),
-        events: vec![pattern.parse().unwrap()],
-        description: None,
-        secret: SecretAtRest::Clear(SigningSecret::from_bytes(&[7; 32]).unwrap()),
-        max_in_flight: None,
-        retry_schedule: None,
-        status: SubscriptionStatus::Active,
-        created_at_ms: id,
-    }
+    let secret = SecretAtRest::Clear(SigningSecret::from_bytes(&[7; 32]).unwrap());
+    let url = "http://receiver.example".to_owned();
+    let events = vec![pattern.parse().unwrap()];
+    let own = SubscriptionId::from_bits(id);
+    Subscription::new(own, AccountId::from_bits(1), url, events, secret, id)
 }
 
 fn key(id: u64) -> KeyRecord {

@@ -34,3 +34,4 @@ mod retries;
 mod stop;
 mod tidy;
 mod versions;
+mod wants;

@@ -233,7 +233,7 @@ fn whoever_is_nobody_is_refused_everywhere_in_the_documents_words() {
         receiver: _receiver,
     } = world();
     let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(2);
-    let soon = postrider::http::time::rfc3339_seconds(
+    let soon = postrider::domain::time::rfc3339_seconds(
         u64::try_from(
             soon.duration_since(std::time::UNIX_EPOCH)
                 .unwrap()

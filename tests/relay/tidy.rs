@@ -22,11 +22,6 @@ const FLOORS: [(&str, &[&str]); 10] = [
     ),
     ("main", &["cli"]),
 ];
-/// Single files that may know more, and why.
-const EXCEPTIONS: [(&str, &str); 1] = [
-    // Waits are written the same way in settings and in subscriptions.
-    ("http/subscriptions.rs", "config"),
-];
 const MAX_LINES: usize = 430;
 const NICE_LINES: usize = 400;
 
@@ -170,10 +165,9 @@ fn every_floor_knows_only_those_below() {
         let allowed = floors
             .get(room)
             .unwrap_or_else(|| panic!("{room} has no floor yet"));
-        let stranger = named_rooms(line).into_iter().find(|named| {
-            let excepted = EXCEPTIONS.contains(&(source.name.as_str(), named.as_str()));
-            named != room && !allowed.contains(&named.as_str()) && !excepted
-        });
+        let stranger = named_rooms(line)
+            .into_iter()
+            .find(|named| named != room && !allowed.contains(&named.as_str()));
         stranger.map(|named| format!("{room} names {named}"))
     });
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::records::{
-    Account, Integration, KeyRecord, PreviousSecret, Subscription, SubscriptionStatus,
+    Account, CustomHeader, Integration, KeyRecord, LiveKey, PreviousSecret, Subscription,
+    SubscriptionStatus,
 };
 use super::audit::Deed;
 use super::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
@@ -212,22 +213,11 @@ pub(crate) mod fixtures {
 
     /// A subscription of this account to these patterns.
     pub fn subscription(id: u64, account: u64, patterns: &[&str]) -> Subscription {
-        Subscription {
-            id: SubscriptionId::from_bits(id),
-            account: AccountId::from_bits(account),
-            integration: None,
-            url: "http://127.0.0.1:9/".to_owned(),
-            events: patterns
-                .iter()
-                .map(|pattern| pattern.parse().unwrap())
-                .collect(),
-            description: None,
-            secret: SecretAtRest::Clear(SigningSecret::from_bytes(&[1; 32]).unwrap()),
-            max_in_flight: None,
-            retry_schedule: None,
-            status: SubscriptionStatus::Active,
-            created_at_ms: 0,
-        }
+        let (id, account) = (SubscriptionId::from_bits(id), AccountId::from_bits(account));
+        let events = patterns.iter().map(|pattern| pattern.parse().unwrap());
+        let secret = SecretAtRest::Clear(SigningSecret::from_bytes(&[1; 32]).unwrap());
+        let url = "http://127.0.0.1:9/".to_owned();
+        Subscription::new(id, account, url, events.collect(), secret, 0)
     }
 
     /// A key of this account that may do everything.

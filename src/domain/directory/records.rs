@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::api_key::{Environment, KeyHash};
 use crate::domain::event_type::TypePattern;
+use crate::domain::filter::Filter;
+use crate::domain::format::Format;
 use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
 use crate::domain::permission::Permissions;
 use crate::domain::rate::Quota;
 use crate::domain::retry::Schedule;
-use crate::domain::sealed::SecretAtRest;
+use crate::domain::sealed::{Sealed, SealingKeyId, SecretAtRest};
 
 /// A tenant: what it owns is invisible to any other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +127,24 @@ pub enum SubscriptionStatus {
     },
 }
 
+/// A key that signs for a subscription.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveKey {
+    /// The key, sealed for the subscription's id.
+    pub secret: SecretAtRest,
+    /// When it stops signing, if another has taken its place; in milliseconds of Unix time.
+    pub ends_at_ms: Option<u64>,
+}
+
+/// A header that is sent along.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomHeader {
+    /// Its name, in small letters.
+    pub name: String,
+    /// Its value, sealed for the subscription's id: it may be what opens the receiver.
+    pub value: Sealed,
+}
+
 /// Someone who wants events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscription {
@@ -138,16 +158,70 @@ pub struct Subscription {
     pub url: String,
     /// The types it wants.
     pub events: Vec<TypePattern>,
+    /// What must be in an event; anything when there is none.
+    pub filter: Option<Filter>,
     /// What it wants to be called.
     pub description: Option<String>,
-    /// What its deliveries are signed with, sealed for its id.
-    pub secret: SecretAtRest,
+    /// What its deliveries are signed with, the newest first; never none.
+    pub keys: Vec<LiveKey>,
+    /// How a body is sent.
+    pub format: Format,
+    /// What else is sent along.
+    pub headers: Vec<CustomHeader>,
     /// How many attempts may be under way at once; the configured number when there is none.
     pub max_in_flight: Option<u16>,
+    /// How many attempts may begin in a second; as many as there are when there is none.
+    pub rate_limit: Option<u32>,
     /// When failures are tried again; the configured schedule when there is none.
     pub retry_schedule: Option<Schedule>,
     /// Whether it is sent to.
     pub status: SubscriptionStatus,
     /// When it was made, in milliseconds of Unix time.
     pub created_at_ms: u64,
+}
+
+impl Subscription {
+    /// One that wants these types and nothing special, and is sent to.
+    pub fn new(
+        id: SubscriptionId,
+        account: AccountId,
+        url: String,
+        events: Vec<TypePattern>,
+        secret: SecretAtRest,
+        created_at_ms: u64,
+    ) -> Self {
+        let key = LiveKey {
+            secret,
+            ends_at_ms: None,
+        };
+        Self {
+            id,
+            account,
+            integration: None,
+            url,
+            events,
+            filter: None,
+            description: None,
+            keys: vec![key],
+            format: Format::Raw,
+            headers: Vec::new(),
+            max_in_flight: None,
+            rate_limit: None,
+            retry_schedule: None,
+            status: SubscriptionStatus::Active,
+            created_at_ms,
+        }
+    }
+
+    /// The keys that sign at this time, the newest first.
+    pub fn live_keys(&self, now_ms: u64) -> impl Iterator<Item = &LiveKey> {
+        let live = move |key: &&LiveKey| key.ends_at_ms.is_none_or(|end| now_ms < end);
+        self.keys.iter().filter(live)
+    }
+
+    /// What everything secret in it is sealed under; `None` for what is not sealed.
+    pub fn sealed_under(&self) -> impl Iterator<Item = Option<SealingKeyId>> {
+        let keys = self.keys.iter().map(|key| key.secret.key());
+        keys.chain(self.headers.iter().map(|it| Some(it.value.key())))
+    }
 }

@@ -61,7 +61,7 @@ fn passes_itself(test: &Test, found: &Value) -> bool {
         Test::StartsWith(start) => found.as_str().is_some_and(|text| text.starts_with(start)),
         Test::EndsWith(end) => found.as_str().is_some_and(|text| text.ends_with(end)),
         Test::Contains(wanted) => match (found, wanted) {
-            (Value::String(text), Value::String(wanted)) => text.contains(wanted),
+            (Value::String(found), Value::String(wanted)) => found.contains(wanted),
             (Value::Array(elements), wanted) => elements.iter().any(|it| equal(it, wanted)),
             _ => false,
         },

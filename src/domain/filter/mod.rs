@@ -105,10 +105,29 @@ impl Filter {
 
 impl Eq for Filter {}
 
-/// An event's body as filters see it: JSON as it came in. Of a binary `CloudEvents` event it is the data
-/// alone; what is no JSON is `null`.
-pub fn body_of(event: &Event) -> Value {
-    serde_json::from_slice(&event.body).unwrap_or(Value::Null)
+/// An event's body as filters see it, read once and only if it is looked at: JSON as it came in. Of a
+/// binary `CloudEvents` event that is the data alone; what is no JSON is `null`.
+#[derive(Debug)]
+pub struct Body<'a> {
+    bytes: &'a [u8],
+    value: Option<Value>,
+}
+
+impl<'a> Body<'a> {
+    /// The body of an event.
+    pub fn of(event: &'a Event) -> Self {
+        Self {
+            bytes: &event.body,
+            value: None,
+        }
+    }
+
+    /// The body.
+    pub fn read(&mut self) -> &Value {
+        let bytes = self.bytes;
+        let read = || serde_json::from_slice(bytes).unwrap_or(Value::Null);
+        self.value.get_or_insert_with(read)
+    }
 }
 
 impl fmt::Debug for Filter {

@@ -48,7 +48,9 @@ pub fn restore(from: impl Read, target: &Target, ring: &Keyring) -> Result<Resto
     write_segments(&mut archive, &layout)?;
     let (restored, directory) = read_through(layout, &header).map_err(inside)?;
     // The header names the key of the time of the backup; before a rotation is through there are others.
-    let mut keys = directory.subscriptions().filter_map(|it| it.secret.key());
+    let mut keys = directory
+        .subscriptions()
+        .flat_map(|it| it.sealed_under().flatten());
     if let Some(key) = keys.find(|key| !ring.knows(*key)) {
         return Err(ArchiveError::Sealed { key });
     }

@@ -27,6 +27,7 @@ use super::state::rows::{self, KeyedRequest, Meta, Slot};
 use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
 use crate::domain::directory::Directory;
 use crate::domain::event::{Event, Place};
+use crate::domain::filter::Body;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::domain::matching::MatchTable;
 
@@ -254,7 +255,13 @@ impl Ledger {
             self.put_key(&mark.scope, &row)?;
         }
         let matching = self.table.matching(&self.directory, meta);
+        let mut body = Body::of(event);
         for &subscription in matching.iter() {
+            let filter = self.directory.subscription(subscription);
+            let filter = filter.and_then(|subscription| subscription.filter.as_ref());
+            if filter.is_some_and(|filter| !filter.wants(body.read())) {
+                continue;
+            }
             let slot = Slot {
                 place,
                 generation: 0,

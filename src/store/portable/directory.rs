@@ -5,15 +5,18 @@ use serde::{Deserialize, Serialize};
 use super::text::{Hex, Time};
 use crate::domain::api_key::{Environment, KeyHash};
 use crate::domain::directory::{
-    Account, Change, Integration, KeyRecord, PreviousSecret, Subscription, SubscriptionStatus,
+    Account, Change, CustomHeader, Integration, KeyRecord, LiveKey, PreviousSecret, Subscription,
+    SubscriptionStatus,
 };
 use crate::domain::event_type::TypePattern;
+use crate::domain::filter::Filter;
+use crate::domain::format::Format;
 use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
 use crate::domain::permission::Permissions;
 use crate::domain::rate::Quota;
 use crate::domain::retry::Schedule;
 use crate::domain::sealed::{Keyring, SealError};
-use crate::domain::signature::SigningSecret;
+use crate::domain::signature::SigningKey;
 
 fn yes() -> bool {
     true
@@ -81,12 +84,32 @@ pub struct SubscriptionLine {
     url: String,
     events: Vec<TypePattern>,
     description: Option<String>,
-    secret: String,
+    #[serde(default)]
+    filter: Option<Filter>,
+    #[serde(default)]
+    format: Format,
+    /// The keys that sign, the newest first. Before version 3 there was one, in a member of its own.
+    #[serde(default)]
+    keys: Vec<KeyLine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
     max_in_flight: Option<u16>,
+    #[serde(default)]
+    rate_limit: Option<u32>,
     retry_schedule_ms: Option<Vec<u64>>,
     /// Why it is paused, if it is.
     paused: Option<String>,
     created_at: Time,
+}
+
+/// A signing key, and when it stops signing.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyLine {
+    secret: String,
+    ends_at: Option<Time>,
 }
 
 impl AccountLine {
@@ -216,7 +239,7 @@ impl ApiKeyLine {
 }
 
 impl SubscriptionLine {
-    /// A subscription as a line, its secret opened with these keys.
+    /// A subscription as a line, its secrets opened with these keys.
     pub fn of(subscription: &Subscription, ring: &Keyring) -> Result<Self, SealError> {
         let Subscription {
             id,
@@ -224,14 +247,32 @@ impl SubscriptionLine {
             integration,
             url,
             events,
+            filter,
             description,
-            secret,
+            keys,
+            format,
+            headers,
             max_in_flight,
+            rate_limit,
             retry_schedule,
             status,
             created_at_ms,
         } = subscription;
+        let owner = id.to_bits();
         let schedule = retry_schedule.as_ref();
+        let key = |key: &LiveKey| {
+            Ok(KeyLine {
+                secret: ring.open(&key.secret, owner)?.reveal(),
+                ends_at: key.ends_at_ms.map(Time),
+            })
+        };
+        let header = |header: &CustomHeader| {
+            let value = ring.open_bytes(&header.value, owner)?;
+            Ok((
+                header.name.clone(),
+                String::from_utf8_lossy(&value).into_owned(),
+            ))
+        };
         Ok(Self {
             id: *id,
             account_id: *account,
@@ -239,8 +280,13 @@ impl SubscriptionLine {
             url: url.clone(),
             events: events.clone(),
             description: description.clone(),
-            secret: ring.open(secret, id.to_bits())?.reveal(),
+            filter: filter.clone(),
+            format: *format,
+            keys: keys.iter().map(key).collect::<Result<_, _>>()?,
+            secret: None,
+            headers: headers.iter().map(header).collect::<Result<_, _>>()?,
             max_in_flight: *max_in_flight,
+            rate_limit: *rate_limit,
             retry_schedule_ms: schedule.map(|schedule| schedule.waits_ms().to_vec()),
             paused: match status {
                 SubscriptionStatus::Active => None,
@@ -250,13 +296,31 @@ impl SubscriptionLine {
         })
     }
 
-    /// What makes it, its secret sealed; an error names the member.
+    /// What makes it, its secrets sealed; an error names the member.
     pub fn change(self, ring: &Keyring) -> Result<Change, String> {
-        let secret =
-            SigningSecret::parse(&self.secret).map_err(|error| format!("secret {error}"))?;
-        let mut nonce = [0; 24];
-        getrandom::fill(&mut nonce).map_err(|error| format!("secret: {error}"))?;
-        let sealed = ring.seal(&secret, self.id.to_bits(), nonce);
+        let owner = self.id.to_bits();
+        let only = self.secret.map(|secret| KeyLine {
+            secret,
+            ends_at: None,
+        });
+        let keys = self.keys.into_iter().chain(only);
+        let keys = keys.map(|line| {
+            let key = SigningKey::parse(&line.secret).map_err(|error| format!("secret {error}"))?;
+            let sealed = ring.seal(&key, owner, nonce()?);
+            Ok(LiveKey {
+                secret: sealed.map_err(|error| format!("secret: {error}"))?,
+                ends_at_ms: line.ends_at.map(|time| time.0),
+            })
+        });
+        let keys: Vec<LiveKey> = keys.collect::<Result<_, String>>()?;
+        if keys.is_empty() {
+            return Err("keys: there must be one".to_owned());
+        }
+        let headers = self.headers.into_iter().map(|(name, value)| {
+            let sealed = ring.seal_bytes(value.as_bytes(), owner, nonce()?);
+            let value = sealed.map_err(|error| format!("headers: {error}"))?;
+            Ok(CustomHeader { name, value })
+        });
         let schedule = self.retry_schedule_ms.map(Schedule::new).transpose();
         let subscription = Subscription {
             id: self.id,
@@ -264,9 +328,13 @@ impl SubscriptionLine {
             integration: self.integration_id,
             url: self.url,
             events: self.events,
+            filter: self.filter,
             description: self.description,
-            secret: sealed.map_err(|error| format!("secret: {error}"))?,
+            keys,
+            format: self.format,
+            headers: headers.collect::<Result<_, String>>()?,
             max_in_flight: self.max_in_flight,
+            rate_limit: self.rate_limit,
             retry_schedule: schedule.map_err(|error| format!("retry_schedule_ms {error}"))?,
             status: match self.paused {
                 None => SubscriptionStatus::Active,
@@ -276,4 +344,10 @@ impl SubscriptionLine {
         };
         Ok(Change::PutSubscription(subscription.into()))
     }
+}
+
+fn nonce() -> Result<[u8; 24], String> {
+    let mut nonce = [0; 24];
+    getrandom::fill(&mut nonce).map_err(|error| format!("no random numbers: {error}"))?;
+    Ok(nonce)
 }

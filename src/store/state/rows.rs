@@ -24,7 +24,7 @@ use crate::store::error::StoreError;
 /// How long an idempotency key is kept: 24 hours.
 pub const IDEMPOTENCY_KEEP_MS: u64 = 24 * 3600 * 1000;
 /// The format of all values that this release writes.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// The key of [`Meta`].
 pub const META: &[u8] = b"m";
 

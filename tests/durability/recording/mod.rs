@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use self::replay::Replay;
+use crate::support::eventually;
 use crate::trace::{self, Call};
 
 /// Tells the program that it is being recorded, and where its store is.
@@ -18,12 +19,29 @@ const STRINGS: &str = "100000000";
 const CALLS: &str = "trace=openat,close,dup,dup2,dup3,fcntl,lseek,mkdir,mkdirat,rename,renameat,renameat2,\
                      unlink,unlinkat,rmdir,link,linkat,write,pwrite64,writev,pwritev,pwritev2,truncate,\
                      ftruncate,fallocate,copy_file_range,sendfile,fsync,fdatasync";
+/// The threads that a store starts.
+const THREADS: [&str; 4] = ["commit", "checkpoint", "journal-prepare", "index"];
 /// How the recorded program says how much was acknowledged.
 const ACKNOWLEDGED: &str = "acknowledged ";
 
 /// Whether this program is the recorded one; then, where its store is.
 pub fn recorded_dir() -> Option<PathBuf> {
     std::env::var_os(RECORDED).map(PathBuf::from)
+}
+
+/// Does what is to be recorded, and waits until every thread of the store is gone: what the end of a
+/// process breaks off may have been done or not, and nobody could tell. sled's own threads stay, idle.
+pub fn recorded(work: impl FnOnce()) {
+    work();
+    let of_store = |thread: &PathBuf| {
+        let name = std::fs::read_to_string(thread.join("comm")).unwrap_or_default();
+        THREADS.contains(&name.trim_end())
+    };
+    eventually("the end of the store's threads", || {
+        let all = std::fs::read_dir("/proc/self/task").unwrap();
+        let mut all = all.map(|thread| thread.unwrap().path());
+        (!all.any(|thread| of_store(&thread))).then_some(())
+    });
 }
 
 /// Tells the recorder how many records are acknowledged.

@@ -1,13 +1,14 @@
 //! What a thief of the data directory learns: no key, and no secret.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{KEYS, Key, ask, locally};
+use crate::support::files::{contents, files, found};
 use crate::support::receiver::Receiver;
 use crate::support::relay::{Integration, Relay, Subscription, text};
 use crate::support::samples;
@@ -18,43 +19,6 @@ const GIVEN: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 fn decoded(secret: &str) -> Vec<u8> {
     let encoded = secret.strip_prefix("whsec_").unwrap();
     STANDARD.decode(encoded).unwrap()
-}
-
-/// All files below a directory.
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(self::files(&path));
-        } else if path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
-
-/// What is in a file, without the blocks of zeros that it is allocated ahead with.
-fn contents(path: &PathBuf) -> Vec<u8> {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    let bytes = std::fs::read(path).unwrap();
-    let blocks = bytes.chunks(ZEROS.len());
-    let used: Vec<_> = blocks
-        .filter(|block| *block != &ZEROS[..block.len()])
-        .collect();
-    used.concat()
-}
-
-/// Which file of a directory holds these bytes.
-fn found(dir: &Path, needle: &[u8]) -> Option<PathBuf> {
-    let holds = |path: &PathBuf| {
-        let contents = contents(path);
-        contents
-            .windows(needle.len())
-            .any(|window| window == needle)
-    };
-    files(dir).into_iter().find(holds)
 }
 
 /// No file of a directory holds one of these texts, nor what it decodes to.

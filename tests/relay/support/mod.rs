@@ -1,6 +1,7 @@
 //! What the tests are told with: a relay, a client, a receiver, and chance.
 
 pub mod chance;
+pub mod files;
 pub mod flood;
 pub mod http;
 pub mod load;

@@ -1,7 +1,6 @@
-//! Signing what is delivered: Standard Webhooks 1.0.0, scheme `v1`.
+//! Secrets that both sides know: HMAC-SHA256 (RFC 2104), scheme `v1`.
 //!
-//! The signed bytes are `{id}.{timestamp}.{body}`, the signature is `v1,` and the base64 of their
-//! HMAC-SHA256 under the decoded secret. The body is signed as the bytes that are sent.
+//! The key is the decoded secret, the signature `v1,` and its base64.
 
 use std::fmt;
 
@@ -54,7 +53,7 @@ impl SigningSecret {
         format!("{PREFIX}{}", STANDARD.encode(&*self.0))
     }
 
-    /// The value of `webhook-signature` for one attempt.
+    /// One signature, `v1,…`.
     pub fn sign(&self, id: &str, timestamp_seconds: u64, body: &[u8]) -> String {
         // HMAC takes a key of any length, so there is no error to pass on; an empty signature would
         // fail every verifier.

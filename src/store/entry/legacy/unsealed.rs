@@ -1,7 +1,5 @@
-//! The directory's records as formats 1 and 2 have them, read into today's.
-//!
-//! Never written. What those formats did not know of was as it is by default: no account was suspended,
-//! every integration was open, no key had been rotated, and secrets were in clear.
+//! Formats 1 and 2: no account was suspended, every integration was open, no key had been rotated, and
+//! secrets were in clear.
 
 use std::sync::Arc;
 
@@ -136,18 +134,21 @@ impl From<KeyRecord> for directory::KeyRecord {
 
 impl From<Subscription> for directory::Subscription {
     fn from(it: Subscription) -> Self {
+        let secret = SecretAtRest::Clear(it.secret);
         Self {
-            id: it.id,
-            account: it.account,
             integration: it.integration,
-            url: it.url,
-            events: it.events,
             description: it.description,
-            secret: SecretAtRest::Clear(it.secret),
             max_in_flight: it.max_in_flight,
             retry_schedule: it.retry_schedule,
             status: it.status,
-            created_at_ms: it.created_at_ms,
+            ..Self::new(
+                it.id,
+                it.account,
+                it.url,
+                it.events,
+                secret,
+                it.created_at_ms,
+            )
         }
     }
 }
