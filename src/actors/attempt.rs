@@ -4,13 +4,16 @@
 //! never decides when to send; that is the lane's work.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
 use super::now_ms;
 use super::vault::Vault;
-use crate::domain::delivery::{Attempt, KEPT_RESPONSE_BYTES, Outcome, Reply, Verdict, judge};
+use crate::domain::delivery::{
+    Attempt, KEPT_RESPONSE_BYTES, Outcome, Reply, Timing, Verdict, judge,
+};
 use crate::domain::directory::Subscription;
 use crate::domain::event::{Content, Event, EventMeta};
 use crate::domain::format::{Composed, compose};
@@ -96,7 +99,7 @@ pub async fn attempt(
     event: &Event,
     todo: Todo,
     schedule: &Schedule,
-    timeout: std::time::Duration,
+    timeout: Duration,
 ) -> (Attempt, Verdict) {
     let number = todo.attempts.saturating_add(1);
     let started_at_ms = now_ms();
@@ -112,8 +115,14 @@ pub async fn attempt(
         })
         .await;
     let ended_at_ms = now_ms();
+    let mut timing = Timing::default();
     let (reply, head) = match sent {
         Ok(reply) => {
+            timing = Timing {
+                resolve_ms: reply.timing.resolve.map(millis),
+                connect_ms: reply.timing.connect.map(millis),
+                first_byte_ms: Some(millis(reply.timing.first_byte)),
+            };
             let retry_after_ms = reply
                 .retry_after
                 .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
@@ -133,6 +142,7 @@ pub async fn attempt(
     let exchange = Exchange {
         started_at_ms,
         ended_at_ms,
+        timing,
         reply,
         head,
     };
@@ -146,6 +156,8 @@ pub struct Exchange {
     pub started_at_ms: u64,
     /// When it was over.
     pub ended_at_ms: u64,
+    /// Where the time went.
+    pub timing: Timing,
     /// What came back.
     pub reply: Reply,
     /// The head of its body.
@@ -163,6 +175,7 @@ pub fn conclude(
     let Exchange {
         started_at_ms,
         ended_at_ms,
+        timing,
         reply,
         head,
     } = exchange;
@@ -181,6 +194,7 @@ pub fn conclude(
         number,
         started_at_ms,
         duration_ms: u32::try_from(ended_at_ms.saturating_sub(started_at_ms)).unwrap_or(u32::MAX),
+        timing,
         outcome: verdict.outcome,
         status: match reply {
             Reply::Status { code, .. } => Some(code),
@@ -237,6 +251,7 @@ fn unsent(
         number,
         started_at_ms: now_ms(),
         duration_ms: 0,
+        timing: Timing::default(),
         outcome,
         status: None,
         error: error.map(str::to_owned),
@@ -311,6 +326,10 @@ fn log_failure(target: &Target, error: &SendError) {
         cause = source;
     }
     log::debug!(subscription:% = target.subscription.id, class = error.class(); "an attempt failed: {cause}");
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// A number from 0 to 1. It spreads retries; it need not be a secret.

@@ -101,6 +101,17 @@ pub fn judge(number: u16, reply: &Reply, schedule: &Schedule, now_ms: u64, jitte
     }
 }
 
+/// Where an attempt's time went, in milliseconds, as far as it is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// To look up the receiver's name; `None` on a connection that was open already.
+    pub resolve_ms: Option<u32>,
+    /// To have an address accept; `None` on a connection that was open already.
+    pub connect_ms: Option<u32>,
+    /// From the beginning to the head of the response; `None` where there was none.
+    pub first_byte_ms: Option<u32>,
+}
+
 /// One attempt, as the journal keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -118,6 +129,8 @@ pub struct Attempt {
     pub started_at_ms: u64,
     /// How long it took.
     pub duration_ms: u32,
+    /// Where that time went.
+    pub timing: Timing,
     /// What came of it.
     pub outcome: Outcome,
     /// The response's status code, if there was a response.

@@ -60,6 +60,14 @@ struct AttemptView {
     number: u16,
     started_at: String,
     duration_ms: u32,
+    /// Of that: looking up the name, and connecting; absent where a connection was open already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolve_ms: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_ms: Option<u32>,
+    /// From the beginning to the head of the response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_byte_ms: Option<u32>,
     status_code: Option<u16>,
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,6 +140,9 @@ impl AttemptView {
             number: attempt.number,
             started_at: time::rfc3339(attempt.started_at_ms),
             duration_ms: attempt.duration_ms,
+            resolve_ms: attempt.timing.resolve_ms,
+            connect_ms: attempt.timing.connect_ms,
+            first_byte_ms: attempt.timing.first_byte_ms,
             status_code: attempt.status,
             error: attempt.error.clone(),
             response: (!head.is_empty()).then(|| String::from_utf8_lossy(head).into_owned()),

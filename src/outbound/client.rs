@@ -9,7 +9,7 @@
 //! of [`SendError`]. A connection that was not read to its end is closed.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
@@ -23,8 +23,8 @@ use rustls::crypto::ring;
 
 use super::connector::{Bounded, Connector, MAX_CONNECT_TIME, Resolve, SystemResolver};
 use super::guard::Guard;
-use super::sockets::Sockets;
-use super::{Outgoing, Reply, SendError, classify, retry_after};
+use super::sockets::{Opening, Sockets};
+use super::{Outgoing, Reply, SendError, Timing, classify, retry_after};
 
 /// How much of a response's body is read, give or take one read.
 pub const MAX_RESPONSE_BYTES: usize = 16 * 1024;
@@ -115,6 +115,7 @@ impl Client {
         for name in &FRAMING {
             request.headers_mut().remove(name);
         }
+        let begun = Instant::now();
         let response = self.inner.request(request).await.map_err(|error| {
             // A connect error that isn't the connector's own is TLS's.
             if error.is_connect() {
@@ -123,7 +124,15 @@ impl Client {
                 classify(error, SendError::Closed)
             }
         })?;
+        let opened = response.extensions().get::<Opening>();
+        let opened = opened.and_then(Opening::take);
+        let timing = Timing {
+            resolve: opened.map(|opened| opened.resolve),
+            connect: opened.map(|opened| opened.connect),
+            first_byte: begun.elapsed(),
+        };
         Ok(Reply {
+            timing,
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers(), SystemTime::now),
             head: read_head(response.into_body()).await?,
@@ -283,10 +292,15 @@ mod tests {
             request.headers.insert(name, value.parse().unwrap());
         }
         let client = Client::new(guard(LOOPBACK), sockets()).unwrap();
-        for _ in 0..2 {
+        for is_first in [true, false] {
             let reply = client.clone().post(request.clone()).await.unwrap();
             assert_eq!(reply.status, 200);
             assert_eq!(reply.head, b"fine");
+            let timing = reply.timing;
+            let opened = timing.resolve.zip(timing.connect);
+            assert_eq!(opened.is_some(), is_first, "{timing:?}");
+            let before = opened.map_or(Duration::ZERO, |(resolve, connect)| resolve + connect);
+            assert!(timing.first_byte >= before, "{timing:?}");
         }
         for seen in requests.recv().await.unwrap() {
             assert!(seen.starts_with("POST /hook HTTP/1.1\r\n"), "{seen}");

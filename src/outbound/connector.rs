@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use tokio::net::{TcpStream, lookup_host};
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::guard::{Guard, is_localhost, permits_port};
-use super::sockets::{Socket, Sockets};
+use super::sockets::{Opened, Socket, Sockets};
 
 /// How long one address may take to accept: a lost first SYN is repeated after
 /// one second, a second one after three.
@@ -138,9 +138,14 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
+            let begun = Instant::now();
             let vetted = shared.vetted_addresses(&uri).await?;
+            let resolve = begun.elapsed();
             let room = shared.sockets.room().await;
-            Ok(Socket::new(dial(&vetted).await?, room))
+            let begun = Instant::now();
+            let stream = dial(&vetted).await?;
+            let connect = begun.elapsed();
+            Ok(Socket::new(stream, Opened { resolve, connect }, room))
         })
     }
 }

@@ -56,6 +56,19 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// The body's first [`KEPT_RESPONSE_BYTES`].
     pub head: Vec<u8>,
+    /// Where the time went.
+    pub timing: Timing,
+}
+
+/// Where the time of an exchange went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// To look up the name; `None` on a connection that was open already.
+    pub resolve: Option<Duration>,
+    /// To have an address accept, without TLS; `None` on a connection that was open already.
+    pub connect: Option<Duration>,
+    /// From the beginning to the head of the reply, all of the above included.
+    pub first_byte: Duration,
 }
 
 /// Why there is no complete reply. The sentence and [`SendError::class`] are for

@@ -5,8 +5,9 @@
 //! that finds no room waits until another is closed, for as long as its attempt may take.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -36,17 +37,39 @@ impl Sockets {
     }
 }
 
+/// What it took to open a connection. It is told once, with the first reply over it; clones are the same.
+#[derive(Debug, Clone)]
+pub struct Opening(Arc<Mutex<Option<Opened>>>);
+
+/// How long it took to resolve the name, and to have an address accept.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Opened {
+    /// To look up the name.
+    pub resolve: Duration,
+    /// To have an address accept.
+    pub connect: Duration,
+}
+
+impl Opening {
+    /// What it took, if nobody was told yet.
+    pub fn take(&self) -> Option<Opened> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// A connection, and the room it takes.
 #[derive(Debug)]
 pub struct Socket {
     stream: TokioIo<TcpStream>,
+    opening: Opening,
     _room: Option<Room>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, room: Option<Room>) -> Self {
+    pub(super) fn new(stream: TcpStream, opened: Opened, room: Option<Room>) -> Self {
         Self {
             stream: TokioIo::new(stream),
+            opening: Opening(Arc::new(Mutex::new(Some(opened)))),
             _room: room,
         }
     }
@@ -104,6 +127,6 @@ impl Write for Socket {
 
 impl Connection for Socket {
     fn connected(&self) -> Connected {
-        self.stream.connected()
+        self.stream.connected().extra(self.opening.clone())
     }
 }

@@ -11,7 +11,7 @@ use crate::actors::delivery::core::{Core as LaneCore, Next};
 use crate::actors::dispatch::lanes::Outlet;
 use crate::actors::queue::Settle;
 use crate::actors::vault::{Source, Vault};
-use crate::domain::delivery::{Attempt, Reply, Verdict};
+use crate::domain::delivery::{Attempt, Reply, Timing, Verdict};
 use crate::domain::event::Event;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::sealed::Keyring;
@@ -129,6 +129,7 @@ impl Process {
         let exchange = Exchange {
             started_at_ms: times.0,
             ended_at_ms: times.1,
+            timing: Timing::default(),
             reply,
             head: Vec::new(),
         };

@@ -1,7 +1,7 @@
 //! What the journal's records hold.
 //!
-//! Kinds 3 and 4 are the directory as formats 1 and 2 had it, 8 and 9 as format 3 did (`legacy`); 10 and 11
-//! as it is today.
+//! Kinds 3 and 4 are the directory as formats 1 and 2 had it, 8 and 9 as format 3 did, 2 are attempts as all
+//! three had them (`legacy`); 10, 11 and 12 are as they are today.
 //! Metadata is bincode; event bodies stand behind it as the bytes they were, and a decoded event's
 //! body shares the memory that the record was read into or written from.
 
@@ -20,7 +20,7 @@ use crate::domain::directory::Change;
 use crate::domain::event::{Event, EventMeta};
 
 const ACCEPTED: u8 = 1;
-const SETTLED: u8 = 2;
+const UNTIMED_SETTLED: u8 = 2;
 const UNSEALED_DIRECTORY: u8 = 3;
 const UNSEALED_SNAPSHOT: u8 = 4;
 const CARRIED: u8 = 5;
@@ -30,10 +30,12 @@ const PLAIN_DIRECTORY: u8 = 8;
 const PLAIN_SNAPSHOT: u8 = 9;
 const DIRECTORY: u8 = 10;
 const SNAPSHOT: u8 = 11;
+const SETTLED: u8 = 12;
 
 /// What an error calls a record of directory changes, and one of a whole directory.
 const CHANGES: &str = "a directory change";
 const WHOLE: &str = "a directory snapshot";
+const ATTEMPTS: &str = "a record of attempts";
 
 /// What a record may claim to hold: no length is believed beyond it.
 const MAX_DECODED_BYTES: usize = 64 << 20;
@@ -133,11 +135,12 @@ impl Entry {
     pub fn decode(kind: u8, payload: &Bytes) -> Result<Option<Self>, StoreError> {
         Ok(Some(match kind {
             ACCEPTED => Self::Accepted(decode_accepted(payload)?),
-            SETTLED => Self::Settled(decode("a record of attempts", payload)?),
-            UNSEALED_DIRECTORY => Self::Directory(older::<unsealed::Change>(CHANGES, payload)?),
-            UNSEALED_SNAPSHOT => Self::Snapshot(older::<unsealed::Change>(WHOLE, payload)?),
-            PLAIN_DIRECTORY => Self::Directory(older::<plain::Change>(CHANGES, payload)?),
-            PLAIN_SNAPSHOT => Self::Snapshot(older::<plain::Change>(WHOLE, payload)?),
+            UNTIMED_SETTLED => Self::Settled(older::<plain::Attempt, _>(ATTEMPTS, payload)?),
+            SETTLED => Self::Settled(decode(ATTEMPTS, payload)?),
+            UNSEALED_DIRECTORY => Self::Directory(older::<unsealed::Change, _>(CHANGES, payload)?),
+            UNSEALED_SNAPSHOT => Self::Snapshot(older::<unsealed::Change, _>(WHOLE, payload)?),
+            PLAIN_DIRECTORY => Self::Directory(older::<plain::Change, _>(CHANGES, payload)?),
+            PLAIN_SNAPSHOT => Self::Snapshot(older::<plain::Change, _>(WHOLE, payload)?),
             DIRECTORY => Self::Directory(decode(CHANGES, payload)?),
             SNAPSHOT => Self::Snapshot(decode(WHOLE, payload)?),
             CARRIED => Self::Carried(carried::decode_events(payload)?),
@@ -148,13 +151,13 @@ impl Entry {
     }
 }
 
-/// Changes as an older format had them.
-fn older<T: DeserializeOwned + Into<Change>>(
+/// What an older format wrote as a `T`.
+fn older<T: DeserializeOwned + Into<U>, U>(
     what: &'static str,
     payload: &Bytes,
-) -> Result<Vec<Change>, StoreError> {
-    let changes: Vec<T> = decode(what, payload)?;
-    Ok(changes.into_iter().map(T::into).collect())
+) -> Result<Vec<U>, StoreError> {
+    let written: Vec<T> = decode(what, payload)?;
+    Ok(written.into_iter().map(T::into).collect())
 }
 
 fn decode_accepted(payload: &Bytes) -> Result<Vec<Event>, StoreError> {

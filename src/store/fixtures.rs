@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::committer::{Commit, Committed};
 use super::ledger::{Effect, Open};
 use super::{Machine, Options, Store};
-use crate::domain::delivery::{Attempt, Outcome};
+use crate::domain::delivery::{Attempt, Outcome, Timing};
 use crate::domain::event::{Content, Event, EventMeta, Place};
 use crate::domain::ids::{AccountId, EventId, IntegrationId, SubscriptionId};
 
@@ -129,6 +129,7 @@ pub fn attempt(
         number,
         started_at_ms: 2_000,
         duration_ms: 3,
+        timing: Timing::default(),
         outcome,
         status: Some(500),
         error: None,

@@ -15,7 +15,7 @@ use super::journal::Remains;
 use super::ledger::backlog::{self, Located};
 use super::log::Log;
 use super::state::rows::{IDEMPOTENCY_KEEP_MS, KeyedRequest};
-use crate::domain::delivery::{Attempt, OpenState, Outcome};
+use crate::domain::delivery::{Attempt, OpenState, Outcome, Timing};
 use crate::domain::event::{Event, Place};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retention::{Fate, Retention};
@@ -162,6 +162,7 @@ fn end(
         number: entry.delivery.attempts,
         started_at_ms: now_ms,
         duration_ms: 0,
+        timing: Timing::default(),
         outcome,
         status: None,
         error: Some(TOO_OLD.to_owned()),

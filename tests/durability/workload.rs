@@ -8,7 +8,7 @@ use std::thread;
 
 use bytes::Bytes;
 use postrider::domain::api_key::{Environment, KeyHash};
-use postrider::domain::delivery::{Attempt, Outcome};
+use postrider::domain::delivery::{Attempt, Outcome, Timing};
 use postrider::domain::directory::{Change, KeyRecord, Subscription};
 use postrider::domain::event::{Content, Event, EventMeta, IdempotencyMark};
 use postrider::domain::ids::{AccountId, EventId, IntegrationId, KeyId, SubscriptionId};
@@ -243,6 +243,7 @@ impl Inventor<'_> {
             number: open.attempts + 1,
             started_at_ms: 2_000,
             duration_ms: 3,
+            timing: Timing::default(),
             outcome: match chance.below(5) {
                 0 => Outcome::Retry {
                     due_ms: chance.below(100_000),

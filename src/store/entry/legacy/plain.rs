@@ -1,13 +1,16 @@
-//! Format 3: a subscription had one secret, and neither filter nor format, headers nor a rate.
+//! Format 3: a subscription had one secret, and neither filter nor format, headers nor a rate. Attempts, as
+//! in all formats before it, did not say where their time went.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::audit::Deed;
+use crate::domain::delivery::{self, Outcome, Timing};
 use crate::domain::directory::{self, Account, Integration, KeyRecord, SubscriptionStatus};
+use crate::domain::event::Place;
 use crate::domain::event_type::TypePattern;
-use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
+use crate::domain::ids::{AccountId, EventId, IntegrationId, KeyId, SubscriptionId};
 use crate::domain::retry::Schedule;
 use crate::domain::sealed::SecretAtRest;
 
@@ -24,6 +27,40 @@ pub struct Subscription {
     retry_schedule: Option<Schedule>,
     status: SubscriptionStatus,
     created_at_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct Attempt {
+    event: EventId,
+    place: Place,
+    subscription: SubscriptionId,
+    generation: u16,
+    number: u16,
+    started_at_ms: u64,
+    duration_ms: u32,
+    outcome: Outcome,
+    status: Option<u16>,
+    error: Option<String>,
+    response_head: Vec<u8>,
+}
+
+impl From<Attempt> for delivery::Attempt {
+    fn from(it: Attempt) -> Self {
+        Self {
+            event: it.event,
+            place: it.place,
+            subscription: it.subscription,
+            generation: it.generation,
+            number: it.number,
+            started_at_ms: it.started_at_ms,
+            duration_ms: it.duration_ms,
+            timing: Timing::default(),
+            outcome: it.outcome,
+            status: it.status,
+            error: it.error,
+            response_head: it.response_head,
+        }
+    }
 }
 
 /// One step, in the order of the variants that the format had.
