@@ -35,6 +35,7 @@ pub mod queue;
 pub mod rate_limit;
 pub mod reads;
 pub mod retention;
+pub mod samples;
 pub mod vault;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -28,6 +28,7 @@ use crate::actors::health::Health;
 use crate::actors::outcomes::Outcomes;
 use crate::actors::rate_limit::Quotas;
 use crate::actors::reads::Reads;
+use crate::actors::samples::Samples;
 use crate::actors::vault::VaultError;
 use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit, retention};
 use crate::config::{Config, Limit};
@@ -255,7 +256,10 @@ fn start_actors(
         defaults: Arc::new(defaults(config)?),
         outcomes: outcomes.clone(),
     };
-    let homes = homes(&guard)?;
+    let sockets = Sockets::new(usize::try_from(open_files::for_receivers()).unwrap_or(usize::MAX));
+    let homes = homes(&guard, &sockets)?;
+    let client = Client::new(Arc::clone(&guard), sockets)?;
+    let samples = Samples::new(client, vault.clone(), config.delivery.timeout);
     let parts = dispatch::Parts {
         ledger,
         state: Arc::clone(&state),
@@ -287,6 +291,7 @@ fn start_actors(
         dispatch,
         log,
         vault,
+        samples,
         guard,
         health,
         arriving: Arriving::default(),
@@ -366,9 +371,8 @@ fn defaults(config: &Config) -> Result<Defaults, AppError> {
 }
 
 /// One thread for deliveries for every two cores: the others take events in.
-fn homes(guard: &Arc<Guard>) -> Result<Vec<Home>, AppError> {
+fn homes(guard: &Arc<Guard>, sockets: &Sockets) -> Result<Vec<Home>, AppError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let sockets = Sockets::new(usize::try_from(open_files::for_receivers()).unwrap_or(usize::MAX));
     let home = |_| {
         let client = Client::new(Arc::clone(guard), sockets.clone())?;
         Ok(Home {

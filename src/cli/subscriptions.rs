@@ -70,6 +70,11 @@ Examples:
   postrider subscriptions rotate-secret SUB_ID --secret - < secret.txt"
     )]
     RotateSecret(RotateSecret),
+    /// Send it a signed sample, once, and show what came of it
+    #[command(after_help = "Examples:
+  postrider subscriptions test SUB_ID
+  postrider subscriptions test SUB_ID --json | jq .attempt.status_code")]
+    Test(One),
     /// Let its events wait
     #[command(after_help = "Examples:
   postrider subscriptions pause SUB_ID")]
@@ -203,6 +208,7 @@ impl Subscriptions {
             Self::Show(one) => one.show(&SUBSCRIPTIONS),
             Self::Update(update) => update.run(),
             Self::RotateSecret(rotate) => rotate.run(),
+            Self::Test(one) => one.act(&SUBSCRIPTIONS, "test"),
             Self::Pause(one) => one.act(&SUBSCRIPTIONS, "pause"),
             Self::Resume(one) => one.act(&SUBSCRIPTIONS, "resume"),
             Self::Delete(many) => many.delete(&SUBSCRIPTIONS),

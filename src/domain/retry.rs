@@ -24,6 +24,13 @@ pub struct ScheduleError;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule(Vec<u64>);
 
+impl Default for Schedule {
+    /// One attempt, at once.
+    fn default() -> Self {
+        Self(vec![0])
+    }
+}
+
 impl Schedule {
     /// A schedule of these waits.
     pub fn new(waits_ms: Vec<u64>) -> Result<Self, ScheduleError> {

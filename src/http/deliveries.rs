@@ -55,8 +55,9 @@ struct Query {
     until: Option<String>,
 }
 
+/// An attempt as it is shown.
 #[derive(Debug, Serialize)]
-struct AttemptView {
+pub struct AttemptView {
     number: u16,
     started_at: String,
     duration_ms: u32,
@@ -134,7 +135,8 @@ impl DeliveryView {
 }
 
 impl AttemptView {
-    fn of(attempt: &Attempt) -> Self {
+    /// What an attempt met.
+    pub fn of(attempt: &Attempt) -> Self {
         let head = &attempt.response_head;
         Self {
             number: attempt.number,

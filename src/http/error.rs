@@ -15,6 +15,7 @@ use crate::actors::directory::ChangeError;
 use crate::actors::dispatch::DispatchError;
 use crate::actors::now_ms;
 use crate::actors::queue::QueueError;
+use crate::actors::samples::SampleError;
 use crate::actors::vault::VaultError;
 use crate::domain::batch::BatchError;
 use crate::domain::cloudevents::CloudEventError;
@@ -269,6 +270,15 @@ impl From<QueueError> for ApiError {
                 reason: error.to_string(),
                 retry_after_seconds: NO_SPACE_RETRY_SECONDS,
             },
+        }
+    }
+}
+
+impl From<SampleError> for ApiError {
+    fn from(error: SampleError) -> Self {
+        match error {
+            SampleError::Unavailable(error) => error.into(),
+            other => Self::internal(&other),
         }
     }
 }

@@ -40,6 +40,7 @@ use crate::actors::health::Health;
 use crate::actors::now_ms;
 use crate::actors::queue::QueueHandle;
 use crate::actors::rate_limit::RateLimitHandle;
+use crate::actors::samples::Samples;
 use crate::actors::vault::Vault;
 use crate::domain::audit::{Action, Deed};
 use crate::domain::directory::{Change, Directory};
@@ -65,6 +66,8 @@ pub struct Relay {
     pub log: Arc<Log>,
     /// Seals and opens signing secrets.
     pub vault: Vault,
+    /// Tries endpoints.
+    pub samples: Samples,
     /// Says which URLs may be subscribed.
     pub guard: Arc<Guard>,
     /// Says whether the relay can work.

@@ -95,6 +95,7 @@ routes! {
         GET subscriptions::show: Needs::Right(Permission::SubscriptionsRead),
         PATCH subscriptions::update: Needs::Right(Permission::SubscriptionsWrite),
         DELETE subscriptions::delete: Needs::Right(Permission::SubscriptionsWrite);
+    "/subscriptions/{id}/test" => POST subscriptions::test: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/pause" => POST subscriptions::pause: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/rotate-secret" => POST subscriptions::rotate_secret: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/resume" => POST subscriptions::resume: Needs::Right(Permission::SubscriptionsWrite);

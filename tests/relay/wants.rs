@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::files::found;
-use crate::support::receiver::{Delivery, Receiver};
+use crate::support::receiver::{Delivery, Receiver, Reply};
 use crate::support::relay::{Integration, Relay, text};
 
 fn start() -> (Relay, Integration) {
@@ -255,4 +255,50 @@ fn a_paced_subscription_is_sent_to_at_its_pace() {
     // Fourteen times a twentieth of a second; that it is not longer is not for a busy machine to show.
     let took = arrived[14].at - arrived[0].at;
     assert!(took >= Duration::from_millis(650), "{took:?}");
+}
+
+#[test]
+fn an_endpoint_is_tried_with_a_signed_sample_that_leaves_nothing_behind() {
+    let (relay, _) = start();
+    let receiver = Receiver::start();
+    let made = relay.subscribe(&receiver.url(), &["order.*"]);
+    let path = format!("/v1/subscriptions/{}", made.id);
+    relay
+        .manage("POST", &format!("{path}/pause"), b"")
+        .expect(200);
+    let test = || {
+        relay
+            .manage("POST", &format!("{path}/test"), b"")
+            .expect(200)
+    };
+    let said = test();
+    assert_eq!(
+        (&said["delivered"], &said["attempt"]["status_code"]),
+        (&json!(true), &json!(200))
+    );
+    let sample = receiver.wait_for(1).remove(0);
+    sample.verify(&made.secret);
+    assert_eq!(sample.header("x-postrider-event"), "postrider.test");
+    assert_eq!(sample.id(), said["webhook_id"]);
+
+    receiver.now_answers(|_| Reply::status(500));
+    let said = test();
+    assert_eq!(
+        (&said["delivered"], &said["attempt"]["status_code"]),
+        (&json!(false), &json!(500))
+    );
+    // Nothing of it is an event or a delivery, and nothing is tried again.
+    for list in ["events", "deliveries"] {
+        assert_eq!(relay.get(&format!("/v1/{list}"))[list], json!([]));
+    }
+    let shown = relay
+        .command(&["subscriptions", "test", &made.id])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("delivered") && shown.contains("500"),
+        "{shown}"
+    );
+    assert_eq!(receiver.count(), 3);
 }

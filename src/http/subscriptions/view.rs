@@ -10,8 +10,9 @@ use super::reading::HIDDEN;
 use crate::domain::directory::{Subscription, SubscriptionStatus};
 use crate::domain::duration::format_duration;
 use crate::domain::event_type::TypePattern;
-use crate::domain::ids::{IntegrationId, SubscriptionId};
+use crate::domain::ids::{EventId, IntegrationId, SubscriptionId};
 use crate::domain::time;
+use crate::http::deliveries::AttemptView;
 
 /// Everything but its secrets.
 #[derive(Serialize)]
@@ -51,6 +52,14 @@ pub struct NewSecret {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
     pub previous_expires_at: Option<String>,
+}
+
+/// What came of a sample.
+#[derive(Serialize)]
+pub struct Tested {
+    pub delivered: bool,
+    pub webhook_id: EventId,
+    pub attempt: AttemptView,
 }
 
 /// A page of them.
