@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::chance::Chance;
-use super::load::{Promises, mark};
+use super::load::{Promise, Promises, mark};
 use super::receiver::{Delivery, Receiver, Reply};
 
 /// How long nothing more may arrive before the rest counts as missing. Only a failing test gets there.
 const STANDSTILL: Duration = Duration::from_secs(30);
+
+/// How many events are looked for at once.
+const LOOK_AT_ONCE: usize = 1000;
 
 /// How a receiver behaves.
 #[derive(Debug, Clone, Copy)]
@@ -146,28 +149,36 @@ impl Tally {
         promises: &Promises,
         holds: impl Fn(&Came) -> bool,
     ) -> Vec<String> {
-        let mut fewest = usize::MAX;
-        let mut deadline = Instant::now();
+        let mut missing: Vec<_> = promises.iter().collect();
+        let mut deadline = Instant::now() + STANDSTILL;
         loop {
-            let missing = self.missing(promises, &holds);
-            if missing.len() < fewest {
-                fewest = missing.len();
+            let before = missing.len();
+            missing = self.still_missing(&missing, &holds);
+            if missing.len() < before {
                 deadline = Instant::now() + STANDSTILL;
             }
             if missing.is_empty() || Instant::now() > deadline {
-                return missing;
+                return missing.iter().map(|(uuid, _)| (*uuid).clone()).collect();
             }
             std::thread::park_timeout(Duration::from_millis(50));
         }
     }
 
-    fn missing(&self, promises: &Promises, holds: impl Fn(&Came) -> bool) -> Vec<String> {
-        let came = self.counts.came.lock().unwrap();
-        let missing = promises.iter().filter(|(uuid, promise)| {
-            let came = came.get(*uuid);
-            !came.is_some_and(|came| came.mark == promise.mark && holds(came))
-        });
-        missing.map(|(uuid, _)| uuid.clone()).collect()
+    /// Looks at a few at a time: whoever counts what comes must not wait for that.
+    fn still_missing<'a>(
+        &self,
+        missing: &[(&'a String, &'a Promise)],
+        holds: impl Fn(&Came) -> bool,
+    ) -> Vec<(&'a String, &'a Promise)> {
+        let mut still = Vec::new();
+        for few in missing.chunks(LOOK_AT_ONCE) {
+            let came = self.counts.came.lock().unwrap();
+            still.extend(few.iter().filter(|(uuid, promise)| {
+                let came = came.get(*uuid);
+                !came.is_some_and(|came| came.mark == promise.mark && holds(came))
+            }));
+        }
+        still
     }
 
     /// Everything that came.
