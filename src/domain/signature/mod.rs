@@ -1,7 +1,7 @@
 //! Signing what is delivered: Standard Webhooks 1.0.0, schemes `v1` and `v1a`.
 //!
 //! The signed bytes are `{id}.{timestamp}.{body}`, the body being the bytes that are sent. A key is
-//! either shared with the receiver ([`shared`], `whsec_…`) or private to the relay ([`private`], `whsk_…`),
+//! either shared with the receiver ([`SigningSecret`], `whsec_…`) or private to the relay ([`PrivateKey`], `whsk_…`),
 //! who then knows its public half. While a key is being replaced both sign, in one header.
 
 mod private;
