@@ -73,7 +73,7 @@ Examples:
     /// Send it a signed sample, once, and show what came of it
     #[command(after_help = "Examples:
   postrider subscriptions test SUB_ID
-  postrider subscriptions test SUB_ID --json | jq .attempt.status_code")]
+  postrider subscriptions test SUB_ID --json | jq .status_code")]
     Test(One),
     /// Let its events wait
     #[command(after_help = "Examples:

@@ -59,6 +59,7 @@ pub struct NewSecret {
 pub struct Tested {
     pub delivered: bool,
     pub webhook_id: EventId,
+    #[serde(flatten)]
     pub attempt: AttemptView,
 }
 
