@@ -17,7 +17,7 @@ use crate::domain::delivery::{
 use crate::domain::directory::Subscription;
 use crate::domain::event::{Content, Event, EventMeta};
 use crate::domain::format::{Composed, compose};
-use crate::domain::ids::SubscriptionId;
+use crate::domain::ids::{DeliveryId, SubscriptionId};
 use crate::domain::retry::Schedule;
 use crate::domain::sealed::SealError;
 use crate::domain::signature::{SigningKey, sign_all};
@@ -180,7 +180,8 @@ pub fn conclude(
         head,
     } = exchange;
     let number = todo.attempts.saturating_add(1);
-    let verdict = judge(number, &reply, schedule, ended_at_ms, jitter);
+    let of_schedule = number.saturating_sub(todo.forgiven);
+    let verdict = judge(of_schedule, &reply, schedule, ended_at_ms, jitter);
     let kept = if verdict.outcome == Outcome::Delivered {
         0
     } else {
@@ -217,7 +218,9 @@ pub fn not_attempted(
     schedule: &Schedule,
 ) -> (Attempt, Verdict) {
     let number = todo.attempts.saturating_add(1);
-    let verdict = judge(number, &Reply::Error(error), schedule, now_ms(), jitter());
+    let of_schedule = number.saturating_sub(todo.forgiven);
+    let reply = Reply::Error(error);
+    let verdict = judge(of_schedule, &reply, schedule, now_ms(), jitter());
     let record = unsent(target, todo, number, verdict.outcome, Some(error));
     (record, verdict)
 }
@@ -243,20 +246,12 @@ fn unsent(
     outcome: Outcome,
     error: Option<&str>,
 ) -> Attempt {
-    Attempt {
+    let id = DeliveryId {
         event: todo.event,
-        place: todo.slot.place,
         subscription: target.subscription.id,
         generation: todo.slot.generation,
-        number,
-        started_at_ms: now_ms(),
-        duration_ms: 0,
-        timing: Timing::default(),
-        outcome,
-        status: None,
-        error: error.map(str::to_owned),
-        response_head: Vec::new(),
-    }
+    };
+    Attempt::unmade(id, todo.slot.place, number, outcome, now_ms(), error)
 }
 
 fn headers(

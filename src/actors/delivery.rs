@@ -6,13 +6,14 @@
 //! lane (until so many receivers are slow at once that the bound on all outcomes is reached), and a
 //! panic in one attempt ends that attempt.
 //!
-//! A lane sends within its limits: attempts in flight, a pause that the receiver asked for, and the
-//! bound on outcomes that are not journalled yet. What it was offered it keeps in memory; what it was
-//! not offered stays in the ledger.
+//! A lane sends within its limits: attempts in flight, the order that was asked for, its rate, a pause that
+//! the receiver asked for, its breaker, and the bound on outcomes that are not journalled yet. What it was
+//! offered it keeps in memory; what it was not offered stays in the ledger.
 //!
 //! Lost in a crash: nothing; what was in flight is attempted again.
 
 pub mod core;
+mod ready;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,23 +23,24 @@ use actix::fut::wrap_future;
 use actix::prelude::SendError;
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler,
-    Message,
+    Message, SpawnHandle,
 };
+use dashmap::DashSet;
 use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use self::core::{Core, Next};
+use self::core::{Core, Moment, Next, Stance};
 use super::attempt::{Target, attempt, cancelled, not_attempted};
 use super::directory::DirectoryHandle;
-use super::dispatch::{DispatchError, DispatchHandle};
+use super::dispatch::{DispatchError, DispatchHandle, Instruction};
 use super::outcomes::Outcomes;
+use super::pause;
 use super::queue::QueueHandle;
 use super::reads::Reads;
 use super::vault::Vault;
 use super::{Unavailable, now_ms};
-use crate::domain::audit::{Action, Deed, Doer};
 use crate::domain::delivery::{Attempt, Verdict};
-use crate::domain::directory::{Change, Subscription, SubscriptionStatus};
+use crate::domain::directory::SubscriptionStatus;
 use crate::domain::event::Place;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retry::Schedule;
@@ -88,6 +90,8 @@ pub struct Shared {
     pub defaults: Arc<Defaults>,
     /// The bound on attempts in flight and outcomes not journalled, over all lanes.
     pub outcomes: Outcomes,
+    /// Subscriptions whose receivers fail and are only probed.
+    pub probed: Arc<DashSet<SubscriptionId>>,
 }
 
 /// Sends to a lane.
@@ -97,11 +101,11 @@ pub struct LaneHandle {
 }
 
 impl LaneHandle {
-    /// Offers deliveries; the dispatcher keeps count of them. What comes back is to be offered again: a
-    /// lane that has not begun to run yet takes only a few messages.
-    pub fn offer(&self, todos: Vec<Todo>) -> Option<Vec<Todo>> {
-        match self.addr.try_send(Offer(todos)) {
-            Err(SendError::Full(Offer(todos))) => Some(todos),
+    /// Tells it what to do; the dispatcher keeps count of what it has. What comes back is to be told again:
+    /// a lane that has not begun to run yet takes only a few messages.
+    pub fn tell(&self, instructions: Vec<Instruction>) -> Option<Vec<Instruction>> {
+        match self.addr.try_send(Told(instructions)) {
+            Err(SendError::Full(Told(instructions))) => Some(instructions),
             // A lane that has ended needs no offers: its subscription is gone.
             Ok(()) | Err(SendError::Closed(_)) => None,
         }
@@ -116,7 +120,7 @@ impl LaneHandle {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Offer(Vec<Todo>);
+struct Told(Vec<Instruction>);
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -125,9 +129,9 @@ struct Stop;
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Ended {
-    hold_ms: Option<u64>,
-    /// What was not attempted after all.
-    back: Option<Todo>,
+    slot: Slot,
+    /// `None` when it was not attempted after all.
+    verdict: Option<Verdict>,
 }
 
 /// The actor; see the module.
@@ -140,7 +144,9 @@ pub struct Lane {
     client: Client,
     target: Option<Target>,
     core: Core,
-    /// A timer or a permit will have it look again.
+    /// The timer that will have it look again, and when.
+    armed: Option<(Instant, SpawnHandle)>,
+    /// A permit will have it look again.
     waiting: bool,
     /// One that it waited for.
     permit: Option<OwnedSemaphorePermit>,
@@ -167,6 +173,7 @@ pub fn start(
             client,
             target: None,
             core: Core::default(),
+            armed: None,
             waiting: false,
             permit: None,
             changes,
@@ -180,11 +187,11 @@ impl Actor for Lane {
     type Context = Context<Self>;
 }
 
-impl Handler<Offer> for Lane {
+impl Handler<Told> for Lane {
     type Result = ();
 
-    fn handle(&mut self, Offer(todos): Offer, ctx: &mut Self::Context) {
-        self.core.offer(todos);
+    fn handle(&mut self, Told(instructions): Told, ctx: &mut Self::Context) {
+        self.core.follow(instructions);
         self.pump(ctx);
     }
 }
@@ -192,9 +199,13 @@ impl Handler<Offer> for Lane {
 impl Handler<Ended> for Lane {
     type Result = ();
 
-    fn handle(&mut self, Ended { hold_ms, back }: Ended, ctx: &mut Self::Context) {
-        self.core.ended(hold_ms, Instant::now());
-        self.core.put_back(back);
+    fn handle(&mut self, Ended { slot, verdict }: Ended, ctx: &mut Self::Context) {
+        let before = self.core.stance();
+        self.core.ended(slot, verdict.as_ref(), Instant::now());
+        let stance = self.core.stance();
+        if stance != before {
+            self.tell(stance);
+        }
         self.pump(ctx);
     }
 }
@@ -203,6 +214,7 @@ impl Handler<Stop> for Lane {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        self.shared.probed.remove(&self.id);
         ctx.stop();
     }
 }
@@ -215,7 +227,11 @@ impl Lane {
             let target = self.target();
             let subscription = target.as_ref().map(|target| &*target.subscription);
             let max_in_flight = self.shared.defaults.max_in_flight;
-            match self.core.next(subscription, max_in_flight, Instant::now()) {
+            let now = Moment {
+                at: Instant::now(),
+                unix_ms: now_ms(),
+            };
+            match self.core.next(subscription, max_in_flight, now) {
                 Next::Wait => return,
                 Next::WaitForChange => return self.look_again_after_a_change(ctx),
                 Next::WaitFor(wait) => return self.look_again_after(wait, ctx),
@@ -226,7 +242,7 @@ impl Lane {
             };
             let Some(target) = target else { return };
             let rate_limit = target.subscription.rate_limit;
-            if let Some(todo) = self.core.begin(rate_limit, Instant::now()) {
+            if let Some(todo) = self.core.begin(rate_limit, now) {
                 self.begin(target, todo, permit, ctx.address());
             }
         }
@@ -250,14 +266,33 @@ impl Lane {
         self.target.clone()
     }
 
-    fn look_again_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {
-        if !self.waiting {
-            self.waiting = true;
-            ctx.run_later(wait, |lane, ctx| {
-                lane.waiting = false;
-                lane.pump(ctx);
-            });
+    /// Says how the lane stands now.
+    fn tell(&self, stance: Stance) {
+        match stance {
+            Stance::Probing => {
+                self.shared.probed.insert(self.id);
+                log::info!(subscription:% = self.id; "its receiver fails, and is only probed");
+            }
+            Stance::Open => {
+                self.shared.probed.remove(&self.id);
+                log::info!(subscription:% = self.id; "its receiver is back");
+            }
         }
+    }
+
+    fn look_again_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        let at = Instant::now() + wait;
+        if let Some((armed_at, timer)) = self.armed {
+            if armed_at <= at {
+                return;
+            }
+            ctx.cancel_future(timer);
+        }
+        let timer = ctx.run_later(wait, |lane, ctx| {
+            lane.armed = None;
+            lane.pump(ctx);
+        });
+        self.armed = Some((at, timer));
     }
 
     /// Lanes get permits in the order in which they asked.
@@ -303,18 +338,21 @@ impl Lane {
                 log::error!(subscription:% = target.subscription.id, event:% = todo.event; "an attempt panicked");
                 Some(not_attempted(&target, todo, "internal_error", &schedule))
             });
-            let (hold_ms, back) = match made {
+            let verdict = match made {
                 Some((record, verdict)) => {
                     shared.queue.settle(record, permit);
                     if verdict.gone {
-                        pause_gone(&shared.directory, &target.subscription).await;
+                        let id = target.subscription.id;
+                        let reason = "the receiver answered 410 Gone".to_owned();
+                        pause::pause(&shared.directory, id, reason).await;
                     }
-                    (verdict.hold_ms, None)
+                    Some(verdict)
                 }
-                None => (None, Some(todo)),
+                None => None,
             };
+            let slot = todo.slot;
             // A lane that is gone needs no news.
-            let _ = lane.send(Ended { hold_ms, back }).await;
+            let _ = lane.send(Ended { slot, verdict }).await;
         });
     }
 }
@@ -367,38 +405,6 @@ async fn place_of(
                 tokio::time::sleep(ASK_AGAIN_AFTER).await;
             }
             answer => return answer,
-        }
-    }
-}
-
-/// 410: the receiver is gone for good. Its events wait until someone resumes it.
-async fn pause_gone(directory: &DirectoryHandle, subscription: &Subscription) {
-    let id = subscription.id;
-    let paused = directory.change(move |directory| {
-        let active = directory
-            .subscription(id)
-            .filter(|it| it.status == SubscriptionStatus::Active);
-        let Some(active) = active else {
-            return Ok::<_, ()>((Vec::new(), ()));
-        };
-        let reason = "the receiver answered 410 Gone".to_owned();
-        let paused = Change::PutSubscription(Arc::new(Subscription {
-            status: SubscriptionStatus::Paused { reason },
-            ..Subscription::clone(active)
-        }));
-        let deed = Deed {
-            at_ms: now_ms(),
-            account: active.account,
-            by: Doer::Relay,
-            action: Action::SubscriptionPaused,
-            target: paused.target(),
-        };
-        Ok((vec![paused, Change::Audited(deed.into())], ()))
-    });
-    match paused.await {
-        Ok(()) => log::warn!(subscription:% = id; "paused: the receiver answered 410 Gone"),
-        Err(error) => {
-            log::warn!(subscription:% = id; "could not be paused after 410 Gone: {error:?}");
         }
     }
 }

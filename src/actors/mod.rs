@@ -24,13 +24,16 @@
 //! lanes. In a crash an actor loses nothing that was acknowledged, because all that matters is in the
 //! log before anyone hears of it.
 
+pub mod announce;
 pub mod attempt;
 pub mod auth;
+pub mod deliveries;
 pub mod delivery;
 pub mod directory;
 pub mod dispatch;
 pub mod health;
 pub mod outcomes;
+pub mod pause;
 pub mod queue;
 pub mod rate_limit;
 pub mod reads;

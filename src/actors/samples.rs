@@ -81,6 +81,9 @@ impl Samples {
             at: place,
             event: event.meta.id,
             attempts: 0,
+            forgiven: 0,
+            group: None,
+            due_ms: 0,
         };
         let schedule = Schedule::default();
         let made = attempt(&self.client, &target, &event, todo, &schedule, self.timeout).await;

@@ -20,9 +20,11 @@ use actix::Arbiter;
 use actix_web::dev::ServerHandle;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::actors::announce::Announcer;
 use crate::actors::auth::AuthHandle;
 use crate::actors::delivery::{Defaults, Shared};
 use crate::actors::directory::ChangeError;
+use crate::actors::dispatch::watch::Patience;
 use crate::actors::dispatch::{DispatchHandle, Home};
 use crate::actors::health::Health;
 use crate::actors::outcomes::Outcomes;
@@ -255,6 +257,7 @@ fn start_actors(
         vault: vault.clone(),
         defaults: Arc::new(defaults(config)?),
         outcomes: outcomes.clone(),
+        probed: Arc::default(),
     };
     let sockets = Sockets::new(usize::try_from(open_files::for_receivers()).unwrap_or(usize::MAX));
     let homes = homes(&guard, &sockets)?;
@@ -267,6 +270,8 @@ fn start_actors(
         sync_timeout: config.store.sync_timeout,
         shared,
         homes,
+        patience: patience(config),
+        announcer: Announcer::new(directory.clone(), queue.clone()),
         health: health.clone(),
     };
     let dispatch = dispatch::start(&control, parts);
@@ -337,6 +342,13 @@ fn kept(config: &Config) -> Retention {
         events_ms: millis(kept.events),
         dead_ms: millis(kept.dead),
         max_bytes: Some(kept.max_bytes).filter(|bytes| *bytes > 0),
+    }
+}
+
+fn patience(config: &Config) -> Patience {
+    Patience {
+        disable_after_ms: millis(config.delivery.disable_after),
+        old_backlog_ms: millis(config.delivery.old_backlog_after),
     }
 }
 

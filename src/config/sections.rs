@@ -41,6 +41,7 @@ const RETRY_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hou
 const DELIVERY_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_mins(5);
 const IN_FLIGHT: RangeInclusive<i64> = 1..=1000;
+const PATIENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
 const ALLOWED_NETWORKS: RangeInclusive<usize> = 0..=1000;
 
 /// All settings, checked. Each floor is handed its own section.
@@ -152,6 +153,10 @@ pub struct Delivery {
     pub timeout: Duration,
     /// Attempts under way at once to one subscription.
     pub max_in_flight: usize,
+    /// Nothing but failures for so long pauses a subscription.
+    pub disable_after: Duration,
+    /// What has waited for so long is told of.
+    pub old_backlog_after: Duration,
 }
 
 /// Where deliveries may go.
@@ -240,6 +245,8 @@ impl Config {
                 )?,
                 timeout: from.read("delivery.timeout", &duration(DELIVERY_TIMEOUT))?,
                 max_in_flight: from.read("delivery.max_in_flight", &whole_number(IN_FLIGHT))?,
+                disable_after: from.read("delivery.disable_after", &duration(PATIENCE))?,
+                old_backlog_after: from.read("delivery.old_backlog_after", &duration(PATIENCE))?,
             },
             outbound: Outbound {
                 allow: from.read("outbound.allow", &list(network(), ALLOWED_NETWORKS))?,

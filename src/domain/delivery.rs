@@ -10,13 +10,15 @@
 //!                          └──────┴───────────────▶ │ dead │
 //!                                                   └──────┘
 //! ```
-//! `cancelled` is reached from every open state when the subscription goes. The rules are pure: the
-//! time and the jitter are arguments.
+//! `cancelled` is reached from every open state when the subscription goes or somebody asks for it. From
+//! `dead` a retry by hand leads back to `retrying`, on the schedule from its beginning. The rules are
+//! pure: the time and the jitter are arguments.
 
 use serde::{Deserialize, Serialize};
 
 use super::event::Place;
 use super::ids::{DeliveryId, EventId, SubscriptionId};
+use super::ordering::Group;
 use super::retry::{MAX_RETRY_AFTER_MS, Schedule};
 
 /// How much of a failed response is kept with the attempt.
@@ -25,6 +27,9 @@ pub const KEPT_RESPONSE_BYTES: usize = 4096;
 pub const THROTTLE_MS: u64 = 1_000;
 /// The longest that a lane holds back for a `Retry-After`.
 pub const MAX_THROTTLE_MS: u64 = 5 * 60 * 1_000;
+
+/// The error of a delivery that was not delivered in time.
+pub const TOO_OLD: &str = "too_old";
 
 /// What an attempt met.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +57,7 @@ pub enum Outcome {
     },
     /// It failed and no attempt is left.
     Dead,
-    /// The subscription went before it could be sent.
+    /// The subscription went before it could be sent, or somebody gave it up.
     Cancelled,
 }
 
@@ -67,7 +72,7 @@ pub struct Verdict {
     pub gone: bool,
 }
 
-/// Judges the reply to attempt number `number` (from 1).
+/// Judges the reply to an attempt, which is the `number`th (from 1) of its schedule.
 pub fn judge(number: u16, reply: &Reply, schedule: &Schedule, now_ms: u64, jitter: f64) -> Verdict {
     let (code, retry_after_ms) = match *reply {
         Reply::Status {
@@ -142,6 +147,36 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// The record of a delivery that ends without an attempt. `number` is how many were made.
+    pub fn unmade(
+        id: DeliveryId,
+        place: Place,
+        number: u16,
+        outcome: Outcome,
+        now_ms: u64,
+        error: Option<&str>,
+    ) -> Self {
+        Self {
+            event: id.event,
+            place,
+            subscription: id.subscription,
+            generation: id.generation,
+            number,
+            started_at_ms: now_ms,
+            duration_ms: 0,
+            timing: Timing::default(),
+            outcome,
+            status: None,
+            error: error.map(str::to_owned),
+            response_head: Vec::new(),
+        }
+    }
+
+    /// Whether something was sent, or was to be: any other record tells of an end without an attempt.
+    pub fn was_made(&self) -> bool {
+        self.outcome != Outcome::Cancelled && self.error.as_deref() != Some(TOO_OLD)
+    }
+
     /// The delivery that this is an attempt of.
     pub fn delivery(&self) -> DeliveryId {
         DeliveryId {
@@ -173,8 +208,68 @@ pub struct OpenDelivery {
     pub event: EventId,
     /// Attempts made so far.
     pub attempts: u16,
+    /// Those of them that its schedule does not count: they were made before a retry by hand.
+    pub forgiven: u16,
+    /// The deliveries that it must keep its order with.
+    pub group: Option<Group>,
     /// Where it stands.
     pub state: OpenState,
+}
+
+impl OpenDelivery {
+    /// One that came to be and waits.
+    pub fn waiting(event: EventId) -> Self {
+        Self {
+            event,
+            attempts: 0,
+            forgiven: 0,
+            group: None,
+            state: OpenState::Waiting,
+        }
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        match self.state {
+            OpenState::Dead => Status::Dead,
+            OpenState::Retrying { .. } if self.attempts > 0 => Status::Retrying,
+            OpenState::Waiting | OpenState::Retrying { .. } => Status::Pending,
+        }
+    }
+
+    /// Whether it stands in line: it is to be attempted, and not before those of its group that are before
+    /// it. What was to be tried again outside of any group comes when it is due.
+    pub fn is_in_line(&self) -> bool {
+        match self.state {
+            OpenState::Waiting => true,
+            OpenState::Retrying { .. } => self.group.is_some(),
+            OpenState::Dead => false,
+        }
+    }
+
+    /// When it is due, in milliseconds of Unix time; 0 is at once.
+    pub fn due_ms(&self) -> u64 {
+        match self.state {
+            OpenState::Retrying { due_ms } => due_ms,
+            OpenState::Waiting | OpenState::Dead => 0,
+        }
+    }
+}
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// No attempt was made.
+    Pending,
+    /// It failed, and is due again at some time.
+    Retrying,
+    /// A 2xx came back.
+    Delivered,
+    /// No attempt is left.
+    Dead,
+    /// It was given up.
+    Cancelled,
 }
 
 #[cfg(test)]

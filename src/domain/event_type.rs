@@ -15,6 +15,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+/// The first segment of the relay's own events.
+pub const OPERATIONAL: &str = "postrider";
+
+fn is_operational(name: &str) -> bool {
+    name.split('.').next() == Some(OPERATIONAL)
+}
+
 /// Why a text is not an event type name or a type pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum EventTypeError {
@@ -59,6 +66,12 @@ impl EventType {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is the relay's own: nobody may send such an event, and only those hear of it who ask
+    /// for it by name.
+    pub fn is_operational(&self) -> bool {
+        is_operational(&self.0)
+    }
 }
 
 /// Selects event types: `order.*`, `**.deleted`, or a plain name for itself alone.
@@ -72,8 +85,18 @@ impl TypePattern {
         &self.0
     }
 
-    /// Whether the pattern selects this type.
+    /// Whether it asks for the relay's own events by name.
+    pub fn is_operational(&self) -> bool {
+        is_operational(&self.0)
+    }
+
+    /// Whether the pattern selects this type. The relay's own are not meant by a wildcard in their first
+    /// segment.
     pub fn matches(&self, event_type: &EventType) -> bool {
+        self.is_operational() == event_type.is_operational() && self.selects(event_type)
+    }
+
+    fn selects(&self, event_type: &EventType) -> bool {
         let mut pattern = self.0.split('.');
         let mut name = event_type.0.split('.');
         // What follows the last `**`, and the part of the name it has not swallowed. Going back to

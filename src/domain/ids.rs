@@ -1,7 +1,7 @@
 //! Identifiers, as integrators see them and as the store keeps them.
 //!
-//! Ids of records carry a prefix that says what they name (`acct_`, `int_`, `key_`, `sub_`) and nine
-//! base62 digits. On disk they are the bare number. An event's id is a version 7 uuid; a delivery's
+//! Ids of records carry a prefix that says what they name (`acct_`, `int_`, `key_`, `sub_`, `task_`) and
+//! nine base62 digits. On disk they are the bare number. An event's id is a version 7 uuid; a delivery's
 //! id is made of the event, the subscription and the generation it belongs to, so that it can be
 //! looked up without an index of its own.
 
@@ -127,6 +127,11 @@ record_id!(
     /// Names an integration: a door through which events of one account come in.
     IntegrationId, "int_"
 );
+impl IntegrationId {
+    /// The door of the relay's own events, which nobody can open.
+    pub const RELAY: Self = Self(0);
+}
+
 record_id!(
     /// Names an API key. It is not the key and gives no access.
     KeyId, "key_"
@@ -136,12 +141,22 @@ record_id!(
     SubscriptionId, "sub_"
 );
 
+record_id!(
+    /// Names a task: something that is done with many deliveries.
+    TaskId, "task_"
+);
+
 /// Names an event: a version 7 uuid. Ids grow in the order in which events were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(pub Uuid);
 
 impl EventId {
+    /// When it was given, in milliseconds of Unix time (RFC 9562, section 5.7); never before the one before.
+    pub fn unix_ms(&self) -> u64 {
+        self.0.as_u64_pair().0 >> 16
+    }
+
     /// The sixteen bytes; their order is the order of the ids.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
@@ -155,7 +170,7 @@ impl fmt::Display for EventId {
 }
 
 /// Names one delivery: an event on its way to a subscription. A replay is a new generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeliveryId {
     /// The event that is delivered.
     pub event: EventId,

@@ -4,7 +4,6 @@
 //! show the deliveries of the newest event first, and look at a bounded number of events or
 //! deliveries, so a page may be shorter than its limit while there is more to come.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::web::{Data, Path};
@@ -17,7 +16,8 @@ use super::gate::Caller;
 use super::page::PageQuery;
 use super::search::{self, Wanted};
 use super::{Answer, Relay, blocking, body};
-use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
+use crate::actors::deliveries::{self, Known};
+use crate::domain::delivery::{Attempt, OpenState, Status};
 use crate::domain::directory::{Subscription, SubscriptionStatus};
 use crate::domain::event::Place;
 use crate::domain::event_type::EventType;
@@ -31,17 +31,6 @@ use crate::store::state::rows::Slot;
 const MAX_PAGE_EVENTS: usize = 200;
 /// Open deliveries that one page may look at.
 const MAX_PAGE_OPEN: usize = 1000;
-
-/// Where a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Status {
-    Pending,
-    Retrying,
-    Delivered,
-    Dead,
-    Cancelled,
-}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,36 +89,20 @@ struct Deliveries {
 }
 
 impl DeliveryView {
-    fn of(
-        id: DeliveryId,
-        open: Option<&OpenDelivery>,
-        attempts: &[Attempt],
-        subscription: Option<&Subscription>,
-    ) -> Self {
-        let subscribed = subscription.is_some();
+    fn of(known: &Known, subscription: Option<&Subscription>) -> Self {
         let active = subscription.is_some_and(|it| it.status == SubscriptionStatus::Active);
-        let last = attempts.last().map(|attempt| attempt.outcome);
-        let status = match (open.map(|open| open.state), last) {
-            _ if !subscribed && last != Some(Outcome::Delivered) => Status::Cancelled,
-            (Some(OpenState::Waiting), _) | (Some(OpenState::Retrying { .. }), None) => {
-                Status::Pending
-            }
-            (Some(OpenState::Retrying { .. }), Some(_)) => Status::Retrying,
-            (Some(OpenState::Dead), _) => Status::Dead,
-            (None, Some(Outcome::Delivered)) => Status::Delivered,
-            (None, _) => Status::Cancelled,
-        };
-        let due_ms = match open.map(|open| open.state) {
+        let due_ms = match known.open.map(|entry| entry.delivery.state) {
             Some(OpenState::Retrying { due_ms }) if active => Some(due_ms),
             _ => None,
         };
+        let made = known.attempts.iter().filter(|attempt| attempt.was_made());
         Self {
-            id: id.to_string(),
-            event_uuid: id.event,
-            subscription_id: id.subscription,
-            status,
+            id: known.id.to_string(),
+            event_uuid: known.id.event,
+            subscription_id: known.id.subscription,
+            status: known.status(subscription.is_some()),
             next_attempt_at: due_ms.map(time::rfc3339),
-            attempts: attempts.iter().map(AttemptView::of).collect(),
+            attempts: made.map(AttemptView::of).collect(),
         }
     }
 }
@@ -158,30 +131,11 @@ pub async fn of_event(
     id: EventId,
     place: Place,
 ) -> Result<Vec<DeliveryView>, ApiError> {
-    let open = relay.dispatch.open_of(place).await?;
-    let log = Arc::clone(&relay.log);
-    let attempts = blocking(move || log.attempts_of(id, place)).await?;
-    let mut deliveries: BTreeMap<DeliveryId, (Option<OpenDelivery>, Vec<Attempt>)> =
-        BTreeMap::new();
-    for (subscription, entry) in open {
-        let id = DeliveryId {
-            event: id,
-            subscription,
-            generation: entry.slot.generation,
-        };
-        deliveries.entry(id).or_default().0 = Some(entry.delivery);
-    }
-    for attempt in attempts {
-        deliveries
-            .entry(attempt.delivery())
-            .or_default()
-            .1
-            .push(attempt);
-    }
+    let known = deliveries::of_event(&relay.dispatch, &relay.log, id, place).await?;
     let view = relay.directory.view();
-    let deliveries = deliveries.into_iter().map(|(id, (open, attempts))| {
-        let subscription = view.subscription(id.subscription);
-        DeliveryView::of(id, open.as_ref(), &attempts, subscription.as_deref())
+    let deliveries = known.iter().map(|known| {
+        let subscription = view.subscription(known.id.subscription);
+        DeliveryView::of(known, subscription.as_deref())
     });
     Ok(deliveries.collect())
 }

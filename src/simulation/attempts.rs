@@ -7,11 +7,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::process::Process;
 use crate::actors::attempt::{Exchange, Target, cancelled, conclude};
-use crate::actors::delivery::core::{Core as LaneCore, Next};
-use crate::actors::dispatch::lanes::Outlet;
+use crate::actors::delivery::core::{Core as LaneCore, Moment, Next};
+use crate::actors::dispatch::lanes::{Instruction, Outlet};
 use crate::actors::queue::Settle;
 use crate::actors::vault::{Source, Vault};
-use crate::domain::delivery::{Attempt, Reply, Timing, Verdict};
+use crate::domain::delivery::{Attempt, Outcome, Reply, Timing, Verdict};
 use crate::domain::event::Event;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::sealed::Keyring;
@@ -29,11 +29,16 @@ pub struct Lanes {
 }
 
 impl Outlet for Lanes {
-    fn offer(&mut self, subscription: SubscriptionId, todos: Vec<Todo>) -> Option<Vec<Todo>> {
+    fn tell(
+        &mut self,
+        subscription: SubscriptionId,
+        instructions: Vec<Instruction>,
+    ) -> Option<Vec<Instruction>> {
         if self.are_busy {
-            return Some(todos);
+            return Some(instructions);
         }
-        self.by_id.entry(subscription).or_default().offer(todos);
+        let lane = self.by_id.entry(subscription).or_default();
+        lane.follow(instructions);
         None
     }
 
@@ -57,12 +62,12 @@ pub enum Stage {
     /// It is at the receiver.
     Sent { started_at_ms: u64 },
     /// The receiver is gone for good: the subscription is to be paused.
-    Pausing { hold_ms: Option<u64> },
+    Pausing { verdict: Verdict },
 }
 
 impl Process {
     /// Has all lanes begin what they may begin. Returns how long a held one still waits, at least.
-    pub fn pump(&mut self, now: Instant) -> Option<Duration> {
+    pub fn pump(&mut self, now: Moment) -> Option<Duration> {
         let mut wait = None;
         let lanes = &mut self.dispatch.outlet().by_id;
         for (id, lane) in lanes {
@@ -115,14 +120,21 @@ impl Process {
         // Reading may have taken a while: no attempt begins after a deletion was answered.
         if event.is_none() || self.view.subscription(id).is_none() {
             let (record, verdict) = cancelled(&self.running[at].target, todo);
-            self.settle(at, record, &verdict, now);
+            self.settle(at, record, verdict, now);
             return Ok(None);
         }
         Ok(event)
     }
 
     /// The receiver answered, or did not.
-    pub fn end(&mut self, at: usize, reply: Reply, times: (u64, u64), jitter: f64, now: Instant) {
+    pub fn end(
+        &mut self,
+        at: usize,
+        reply: Reply,
+        times: (u64, u64),
+        jitter: f64,
+        now: Instant,
+    ) -> Outcome {
         let Running { target, todo, .. } = &self.running[at];
         let own = target.subscription.retry_schedule.clone();
         let schedule = own.unwrap_or_else(|| self.schedule.clone());
@@ -135,26 +147,27 @@ impl Process {
         };
         let id = target.subscription.id;
         let (record, verdict) = conclude(id, *todo, exchange, &schedule, jitter);
-        self.settle(at, record, &verdict, now);
+        self.settle(at, record, verdict, now);
+        verdict.outcome
     }
 
-    fn settle(&mut self, at: usize, attempt: Attempt, verdict: &Verdict, now: Instant) {
+    fn settle(&mut self, at: usize, attempt: Attempt, verdict: Verdict, now: Instant) {
         if let Some(permit) = self.running[at].permit.take() {
             self.queue.settle(Settle { attempt, permit });
         }
-        let hold_ms = verdict.hold_ms;
         if verdict.gone {
-            self.running[at].stage = Stage::Pausing { hold_ms };
+            self.running[at].stage = Stage::Pausing { verdict };
         } else {
-            self.leave(at, hold_ms, now);
+            self.leave(at, &verdict, now);
         }
     }
 
     /// An attempt is over for its lane.
-    pub fn leave(&mut self, at: usize, hold_ms: Option<u64>, now: Instant) {
-        let id = self.running.swap_remove(at).target.subscription.id;
-        if let Some(lane) = self.dispatch.outlet().by_id.get_mut(&id) {
-            lane.ended(hold_ms, now);
+    pub fn leave(&mut self, at: usize, verdict: &Verdict, now: Instant) {
+        let Running { target, todo, .. } = self.running.swap_remove(at);
+        let lanes = &mut self.dispatch.outlet().by_id;
+        if let Some(lane) = lanes.get_mut(&target.subscription.id) {
+            lane.ended(todo.slot, Some(verdict), now);
         }
     }
 }

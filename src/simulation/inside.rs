@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::attempts::Stage;
 use super::process::Written;
 use super::world::World;
+use crate::actors::delivery::core::Moment;
 use crate::domain::delivery::Reply;
 use crate::domain::directory::SubscriptionStatus;
 use crate::store::error::StoreError;
@@ -25,7 +26,10 @@ impl World {
     }
 
     pub(super) fn pump(&mut self) -> Option<Duration> {
-        let now = self.now;
+        let now = Moment {
+            at: self.now,
+            unix_ms: self.now_ms,
+        };
         let process = self.process();
         let before = process.running.len();
         let wait = process.pump(now);
@@ -56,7 +60,8 @@ impl World {
             Stage::Begun => {
                 if let Some(event) = process.read(at, now)? {
                     let number = todo.attempts + 1;
-                    self.witness.receives(&event, id, number);
+                    let generation = todo.slot.generation;
+                    self.witness.receives(&event, id, generation, number);
                     process.running[at].stage = Stage::Sent {
                         started_at_ms: now_ms,
                     };
@@ -65,17 +70,19 @@ impl World {
             }
             Stage::Sent { started_at_ms } => {
                 let reply = self.reply();
-                self.witness.replies(todo.event, id, &reply);
+                let key = (todo.event, id, todo.slot.generation);
+                self.witness.replies(key, &reply);
                 self.note(|| format!("{} for {id}: {reply:?}", todo.event));
                 let jitter = f64::from(u32::try_from(self.random.below(1001)).unwrap()) / 1000.0;
                 let times = (started_at_ms, now_ms);
-                self.process().end(at, reply, times, jitter, now);
+                let outcome = self.process().end(at, reply, times, jitter, now);
+                self.witness.concluded(key, outcome);
             }
-            Stage::Pausing { hold_ms } if process.changing.is_none() => {
+            Stage::Pausing { verdict } if process.changing.is_none() => {
                 if let Some(pause) = process.with_status(id, false) {
                     process.change(vec![pause]);
                 }
-                process.leave(at, hold_ms, now);
+                process.leave(at, &verdict, now);
             }
             Stage::Pausing { .. } => {}
         }

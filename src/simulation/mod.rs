@@ -6,7 +6,8 @@
 //! or pending, and never lost; no more attempts than the schedule has; the same attempt twice only
 //! where a process ended before its outcome was journalled; nothing after the answer to a deletion; the
 //! same id for the same idempotency key; ids in the order of the log; and whatever the state says, the
-//! journal alone says it too. The same seed makes the same history, but for the random half of ids.
+//! journal alone says it too; and what keeps its order is never received before what comes before it is
+//! over. The same seed makes the same history, but for the random half of ids.
 
 mod attempts;
 mod inside;
@@ -14,6 +15,7 @@ mod outside;
 mod process;
 mod rest;
 mod retire;
+mod wishes;
 mod witness;
 mod world;
 

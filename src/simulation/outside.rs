@@ -12,6 +12,7 @@ use crate::domain::event::{Content, NewEvent};
 use crate::domain::event_type::EventType;
 use crate::domain::idempotency;
 use crate::domain::ids::{AccountId, IntegrationId, SubscriptionId};
+use crate::domain::ordering::{KeyPath, Ordering};
 use crate::domain::retry::Schedule;
 
 const TYPES: [&str; 3] = ["a", "a.b", "c"];
@@ -97,7 +98,8 @@ impl World {
         let one = |_| {
             self.next_body += 1;
             let padding = usize::try_from(self.random.below(400)).unwrap();
-            let body = format!("\"{}{}\"", self.next_body, " ".repeat(padding));
+            let (n, k) = (self.next_body, self.random.below(3));
+            let body = format!("{{\"n\":{n},\"k\":{k}}}{}", " ".repeat(padding));
             NewEvent {
                 event_type: self
                     .random
@@ -129,6 +131,7 @@ impl World {
             match change {
                 Change::PutSubscription(it) => self.witness.subscribed(it.id),
                 Change::DeleteSubscription(id) => self.witness.deleted(*id),
+                Change::Steered(all) => self.witness.steered(all),
                 _ => {}
             }
         }
@@ -181,7 +184,8 @@ impl World {
                 Some(Change::DeleteSubscription(id))
             }
             (5..=6, Some(id)) => self.process().with_status(id, false),
-            (7..=9, Some(id)) => self.process().with_status(id, true),
+            (7..=8, Some(id)) => self.process().with_status(id, true),
+            (9, Some(id)) => return self.wish(id),
             _ => None,
         };
         if let Some(change) = change {
@@ -200,7 +204,10 @@ impl World {
             Schedule::new(waits[..count].to_vec()).unwrap()
         });
         let attempts = own.as_ref().unwrap_or(&self.schedule).waits_ms().len();
+        let by = KeyPath::parse("k").unwrap();
+        let orders = [Ordering::None, Ordering::Strict, Ordering::By(by)];
         let record = Subscription {
+            ordering: self.random.pick(&orders).unwrap().clone(),
             retry_schedule: own,
             max_in_flight: self.random.chance(30).then_some(1),
             ..subscription(self.next_subscription, 1, &[pattern])

@@ -12,6 +12,7 @@ use super::attempts::{Lanes, Running};
 use super::retire::Retire;
 use crate::actors::directory::View;
 use crate::actors::dispatch::core::{Bounds, Checkpoint, Core as DispatchCore};
+use crate::actors::dispatch::watch::{Patience, Watch};
 use crate::actors::health::Health;
 use crate::actors::outcomes::Outcomes;
 use crate::actors::queue::core::{Core as QueueCore, Due, Outcome as Done, UnderWay};
@@ -24,6 +25,7 @@ use crate::domain::ids::{EventId, SubscriptionId};
 use crate::domain::retry::Schedule;
 use crate::store::committer::{Commit, Committed, Work};
 use crate::store::error::StoreError;
+use crate::store::holds::Hold;
 use crate::store::log::Log;
 use crate::store::opening::Opened;
 use crate::store::state::{State, checkpoint};
@@ -34,6 +36,12 @@ const WINDOW: usize = 4;
 pub const UNJOURNALLED: usize = 6;
 const RECORDS_A_TURN: usize = 3;
 const UNSAVED_BYTES: usize = 4 << 10;
+
+/// What the dispatcher finds out about subscriptions that are not well, nobody hears here.
+const NO_PATIENCE_NEEDED: Patience = Patience {
+    disable_after_ms: u64::MAX,
+    old_backlog_ms: u64::MAX,
+};
 
 /// A commit on its way.
 enum Committing {
@@ -64,6 +72,8 @@ enum Saving {
 /// A directory change on its way; one at a time.
 pub struct Changing {
     pub changes: Vec<Change>,
+    /// Keeps what is to be delivered once more until the dispatcher knows of it.
+    pub hold: Option<Hold>,
     answer: oneshot::Receiver<Result<(), QueueError>>,
 }
 
@@ -84,6 +94,8 @@ pub struct Process {
     pub running: Vec<Running>,
     pub changing: Option<Changing>,
     pub retire: Retire,
+    /// Until the dispatcher has come so far.
+    held: Vec<(u64, Hold)>,
 }
 
 impl Process {
@@ -112,6 +124,7 @@ impl Process {
                 Arc::clone(&state),
                 Lanes::default(),
                 bounds,
+                Watch::new(NO_PATIENCE_NEEDED),
             ),
             work,
             log,
@@ -129,6 +142,7 @@ impl Process {
             running: Vec::new(),
             changing: None,
             retire: Retire::default(),
+            held: Vec::new(),
         };
         process.begin_commit(0);
         process
@@ -164,18 +178,29 @@ impl Process {
 
     /// Begins a change of the directory, as its actor does. None may be on its way.
     pub fn change(&mut self, changes: Vec<Change>) {
+        self.change_with(changes, None);
+    }
+
+    /// Begins a change while the journal is held.
+    pub fn change_with(&mut self, changes: Vec<Change>, hold: Option<Hold>) {
         let (reply, answer) = oneshot::channel();
         self.queue.change(ChangeDirectory {
             changes: changes.clone(),
             reply,
         });
-        self.changing = Some(Changing { changes, answer });
+        self.changing = Some(Changing {
+            changes,
+            hold,
+            answer,
+        });
     }
 
     /// The change that is over, if it is: shown if it was made, and only then answered.
     pub fn changed(&mut self) -> Option<(Vec<Change>, Result<(), QueueError>)> {
         let result = self.changing.as_mut()?.answer.try_recv().ok()?;
-        let changes = self.changing.take()?.changes;
+        let Changing { changes, hold, .. } = self.changing.take()?;
+        self.held
+            .extend(hold.into_iter().map(|hold| (self.log.end(), hold)));
         if result.is_ok() {
             for change in &changes {
                 self.view.apply(change);
@@ -256,6 +281,8 @@ impl Process {
     /// A turn of the dispatcher. Says whether there is more.
     pub fn turn(&mut self, now_ms: u64) -> Result<bool, StoreError> {
         let turn = self.dispatch.turn(now_ms)?;
+        let applied = self.dispatch.ledger().applied().position;
+        self.held.retain(|(end, _)| applied < *end);
         if let Some(checkpoint) = turn.checkpoint {
             self.saving = Some(Saving::Asked(checkpoint));
         }

@@ -31,11 +31,11 @@ impl World {
             .iter()
             .filter(|(_, it)| it.delivery.state != OpenState::Dead);
         assert_eq!(waiting.count(), 0, "forgotten: {open:?}");
-        let dead: BTreeSet<(EventId, SubscriptionId)> = open
+        let dead: BTreeSet<(EventId, SubscriptionId, u16)> = open
             .iter()
-            .map(|(of, it)| (it.delivery.event, *of))
+            .map(|(of, it)| (it.delivery.event, *of, it.slot.generation))
             .collect();
-        self.witness.check(|event, of| dead.contains(&(event, of)));
+        self.witness.check(&dead);
         self.read_log();
         self.rebuild(&open);
         let most = self.counts.ends * UNJOURNALLED as u64;

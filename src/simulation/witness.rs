@@ -9,12 +9,13 @@ use bytes::Bytes;
 
 use super::attempts::MAX_IN_FLIGHT;
 use super::process::{OnDisk, Written};
-use crate::domain::delivery::{Attempt, Outcome, Reply};
-use crate::domain::directory::Subscription;
+use crate::domain::delivery::{Attempt, Outcome, Reply, TOO_OLD};
+use crate::domain::directory::{Steer, Steered, Subscription};
 use crate::domain::event::Event;
 use crate::domain::event_type::EventType;
-use crate::domain::ids::{AccountId, EventId, SubscriptionId};
-use crate::store::retention::TOO_OLD;
+use crate::domain::filter::Body;
+use crate::domain::ids::{AccountId, DeliveryId, EventId, SubscriptionId};
+use crate::domain::ordering::Ordering;
 use crate::store::state::rows::IDEMPOTENCY_KEEP_MS;
 
 /// By how much the clock may go back in all: what depends on time is unsure for so long.
@@ -42,6 +43,9 @@ struct Subscribed {
     delete_answered: bool,
 }
 
+/// A delivery: an event, for whom, and which replay.
+pub type Key = (EventId, SubscriptionId, u16);
+
 #[derive(Debug, Default)]
 struct Delivery {
     /// The last attempt that is journalled for sure, and what came of it.
@@ -52,12 +56,29 @@ struct Delivery {
     sent: u16,
     /// The process that sent it, until its outcome is journalled.
     by: Option<u64>,
+    /// The process that has it at the receiver.
+    at_receiver_by: Option<u64>,
     received: bool,
     too_old: bool,
+    /// An attempt was the last of its schedule.
+    died: bool,
+    /// Somebody asked for its end.
+    given_up: bool,
+    /// Somebody asked for an attempt: its schedule has begun anew, maybe more than once.
+    steered: bool,
+    /// It is a replay that was answered.
+    owed: bool,
+}
+
+impl Delivery {
+    /// Those of its group that are behind it may go on.
+    fn is_over(&self) -> bool {
+        self.received || self.too_old || self.died || self.given_up
+    }
 }
 
 #[derive(Debug)]
-struct Key {
+struct UsedKey {
     body: [u8; 16],
     /// What it gave is kept for a day from a time between these.
     from_ms: u64,
@@ -77,8 +98,8 @@ pub struct Witness {
     events: BTreeMap<Bytes, Sent>,
     by_id: BTreeMap<EventId, Bytes>,
     subscriptions: BTreeMap<SubscriptionId, Subscribed>,
-    deliveries: BTreeMap<(EventId, SubscriptionId), Delivery>,
-    keys: BTreeMap<[u8; 16], Key>,
+    deliveries: BTreeMap<Key, Delivery>,
+    keys: BTreeMap<[u8; 16], UsedKey>,
     last_id: Option<EventId>,
     /// Attempts at each receiver now.
     at_receiver: BTreeMap<SubscriptionId, u16>,
@@ -108,7 +129,7 @@ impl Witness {
     /// Somebody uses an idempotency key.
     pub fn uses_key(&mut self, scope: [u8; 16], body: [u8; 16], now_ms: u64) {
         let latest_ms = self.latest_ms;
-        let fresh = Key {
+        let fresh = UsedKey {
             body,
             from_ms: latest_ms,
             to_ms: latest_ms,
@@ -117,7 +138,7 @@ impl Witness {
         let key = self.keys.entry(scope).or_insert(fresh);
         if key.body != body {
             assert!(is_over(key, now_ms), "the client uses a key wrongly");
-            *key = Key {
+            *key = UsedKey {
                 body,
                 from_ms: latest_ms,
                 first: None,
@@ -134,7 +155,7 @@ impl Witness {
 
     /// Whether a key stands for the body it was used with, for sure.
     pub fn key_holds(&self, scope: &[u8; 16]) -> bool {
-        let holds = |key: &Key| key.from_ms + IDEMPOTENCY_KEEP_MS > self.latest_ms + UNSURE_MS;
+        let holds = |key: &UsedKey| key.from_ms + IDEMPOTENCY_KEEP_MS > self.latest_ms + UNSURE_MS;
         self.keys.get(scope).is_some_and(holds)
     }
 
@@ -207,32 +228,99 @@ impl Witness {
         )
     }
 
+    /// Somebody asks for an attempt.
+    pub fn steers(&mut self, steered: &Steered) {
+        self.tick();
+        self.deliveries
+            .entry(key_of(steered.delivery))
+            .or_default()
+            .steered = true;
+    }
+
+    /// And was told that it will be made.
+    pub fn steered(&mut self, all: &[Steered]) {
+        self.tick();
+        for steered in all {
+            let delivery = self.deliveries.entry(key_of(steered.delivery));
+            delivery.or_default().owed |= steered.steer != Steer::Retry;
+        }
+    }
+
+    /// Somebody asks for the end of a delivery.
+    pub fn gives_up(&mut self, id: DeliveryId) {
+        self.tick();
+        self.deliveries.entry(key_of(id)).or_default().given_up = true;
+    }
+
+    /// What keeps its order comes after what comes before it is over.
+    fn check_order(&self, event: &Event, of: &Subscribed) {
+        let group = |body: &Bytes| {
+            let event = Event {
+                body: body.clone(),
+                ..event.clone()
+            };
+            of.record.ordering.group(&mut Body::of(&event))
+        };
+        let Some(own) = group(&event.body) else {
+            return;
+        };
+        let subscription = of.record.id;
+        for (id, body) in self.by_id.range(..event.meta.id) {
+            if must_get(of, &self.events[body]) && group(body) == Some(own) {
+                let before = self.deliveries.get(&(*id, subscription, 0));
+                let is_over = before.is_some_and(Delivery::is_over);
+                let later = event.meta.id;
+                assert!(
+                    is_over,
+                    "{later} for {subscription} before {id}: {before:?}"
+                );
+            }
+        }
+    }
+
     /// An attempt arrives at its receiver.
-    pub fn receives(&mut self, event: &Event, subscription: SubscriptionId, number: u16) {
-        let (id, who) = (
-            event.meta.id,
-            format!("{} for {subscription}", event.meta.id),
-        );
+    pub fn receives(
+        &mut self,
+        event: &Event,
+        subscription: SubscriptionId,
+        generation: u16,
+        number: u16,
+    ) {
+        let id = event.meta.id;
+        let who = format!("{id} for {subscription}, {generation}");
         self.tick();
         self.named(&event.body, id);
         let sent = &self.events[&event.body];
         assert_eq!(sent.event_type, event.meta.event_type);
         let of = &self.subscriptions[&subscription];
         assert!(!of.delete_answered, "{who} after the deletion was answered");
-        assert!(may_want(of, sent), "{who} was never wanted");
         assert!(
-            usize::from(number) <= of.attempts,
+            generation > 0 || may_want(of, sent),
+            "{who} was never wanted"
+        );
+        let known = self.deliveries.get(&(id, subscription, generation));
+        let steered = known.is_some_and(|known| known.steered);
+        assert!(steered || generation == 0, "{who}: nobody asked for it");
+        if !steered {
+            self.check_order(event, of);
+        }
+        let of = &self.subscriptions[&subscription];
+        assert!(
+            steered || usize::from(number) <= of.attempts,
             "{who}: attempt {number}"
         );
-        let delivery = self.deliveries.entry((id, subscription)).or_default();
-        assert_ne!(
-            delivery.by,
-            Some(self.process),
-            "{who} is in flight already"
-        );
+        let key = (id, subscription, generation);
+        let delivery = self.deliveries.entry(key).or_default();
+        // What keeps its order stays with its lane, and does not wait until its failure is journalled.
+        let goes_on = of.record.ordering != Ordering::None && generation == 0;
+        let goes_on = goes_on && delivery.by == Some(self.process) && number == delivery.sent + 1;
+        let own = Some(self.process);
+        let is_under_way = delivery.by == own && !goes_on || delivery.at_receiver_by == own;
+        assert!(!is_under_way, "{who} is in flight already");
         let (last, outcome) = delivery.last;
         match outcome {
             None => {}
+            _ if steered => {}
             Some(Outcome::Retry { due_ms }) => {
                 let early = due_ms.saturating_sub(self.latest_ms);
                 assert!(
@@ -241,9 +329,12 @@ impl Witness {
                 );
             }
             // Retention ends what an attempt may still be under way for.
-            Some(over) => assert!(delivery.too_old, "{who} after {over:?}"),
+            Some(over) => {
+                let ended = delivery.too_old || delivery.given_up;
+                assert!(ended, "{who} after {over:?}");
+            }
         }
-        let next = number == last + 1 || delivery.maybe.contains(&(number - 1));
+        let next = number == last + 1 || delivery.maybe.contains(&(number - 1)) || goes_on;
         assert!(next, "{who}: attempt {number} after {last}");
         let at_once = self.at_receiver.entry(subscription).or_default();
         *at_once += 1;
@@ -253,13 +344,20 @@ impl Witness {
         self.repeats += u64::from(number <= delivery.sent);
         delivery.sent = number;
         delivery.by = Some(self.process);
+        delivery.at_receiver_by = delivery.by;
     }
 
     /// The receiver answers, or lets it be.
-    pub fn replies(&mut self, event: EventId, subscription: SubscriptionId, reply: &Reply) {
-        *self.at_receiver.get_mut(&subscription).unwrap() -= 1;
-        let delivery = self.deliveries.get_mut(&(event, subscription));
-        delivery.unwrap().received |= matches!(reply, Reply::Status { code: 200, .. });
+    pub fn replies(&mut self, key: Key, reply: &Reply) {
+        *self.at_receiver.get_mut(&key.1).unwrap() -= 1;
+        let delivery = self.deliveries.get_mut(&key).unwrap();
+        delivery.received |= matches!(reply, Reply::Status { code: 200, .. });
+        delivery.at_receiver_by = None;
+    }
+
+    /// What an attempt came to.
+    pub fn concluded(&mut self, key: Key, outcome: Outcome) {
+        self.deliveries.get_mut(&key).unwrap().died |= outcome == Outcome::Dead;
     }
 
     /// Another process begins.
@@ -288,19 +386,23 @@ impl Witness {
     fn settled(&mut self, attempt: &Attempt, sure: bool) {
         let of = &self.subscriptions[&attempt.subscription];
         let deleted = of.delete_asked.is_some();
-        let key = (attempt.event, attempt.subscription);
+        let key = key_of(attempt.delivery());
         let delivery = self.deliveries.entry(key).or_default();
         delivery.too_old |= attempt.error.as_deref() == Some(TOO_OLD);
         match attempt.outcome {
             Outcome::Delivered => assert!(delivery.received, "{key:?} was never received"),
-            Outcome::Cancelled => assert!(deleted || delivery.too_old, "{key:?} was cancelled"),
+            Outcome::Cancelled => {
+                let ended = deleted || delivery.too_old || delivery.given_up;
+                assert!(ended, "{key:?} was cancelled");
+            }
             Outcome::Dead => {
                 let used_up = usize::from(attempt.number) == of.attempts;
-                assert!(used_up || delivery.too_old, "{key:?} died early");
+                let ended = used_up || delivery.too_old || delivery.steered;
+                assert!(ended, "{key:?} died early");
             }
             Outcome::Retry { .. } => {}
         }
-        if attempt.error.as_deref() == Some(TOO_OLD) {
+        if !attempt.was_made() {
             // What is left out when it is written stays as it was.
             return;
         }
@@ -312,19 +414,23 @@ impl Witness {
         }
     }
 
-    /// After everything had its time: what was promised was kept. `is_dead` says what the relay shows
-    /// as dead.
-    pub fn check(&self, is_dead: impl Fn(EventId, SubscriptionId) -> bool) {
+    /// After everything had its time: what was promised was kept. `dead` is what the relay shows as dead.
+    pub fn check(&self, dead: &BTreeSet<Key>) {
+        for (key, delivery) in self.deliveries.iter().filter(|(_, it)| it.owed) {
+            let gone = self.subscriptions[&key.1].delete_asked.is_some();
+            let is_over = delivery.is_over() || gone || dead.contains(key);
+            assert!(is_over, "{key:?} is lost: {delivery:?}");
+        }
         for (sent, id) in self.events.values().filter_map(|it| Some((it, it.id?))) {
             for (subscription, of) in &self.subscriptions {
                 if !must_get(of, sent) {
                     continue;
                 }
-                let delivery = self.deliveries.get(&(id, *subscription));
-                let received = delivery.is_some_and(|it| it.received);
-                let too_old = delivery.is_some_and(|it| it.too_old);
+                let key = (id, *subscription, 0);
+                let delivery = self.deliveries.get(&key);
+                let ended = delivery.is_some_and(|it| it.received || it.too_old || it.given_up);
                 assert!(
-                    received || too_old || is_dead(id, *subscription),
+                    ended || dead.contains(&key),
                     "{id} for {subscription} is lost: {delivery:?}"
                 );
             }
@@ -342,8 +448,12 @@ impl Witness {
     }
 }
 
-fn is_over(key: &Key, now_ms: u64) -> bool {
+fn is_over(key: &UsedKey, now_ms: u64) -> bool {
     now_ms > key.to_ms + IDEMPOTENCY_KEEP_MS + UNSURE_MS
+}
+
+fn key_of(id: DeliveryId) -> Key {
+    (id.event, id.subscription, id.generation)
 }
 
 fn matches(of: &Subscribed, sent: &Sent) -> bool {

@@ -71,6 +71,8 @@ pub struct World {
     pub(super) keyed: Vec<(u64, Vec<NewEvent>)>,
     pub(super) next_body: u64,
     pub(super) next_subscription: u64,
+    /// The generation of the last replay.
+    pub(super) next_generation: u16,
     /// A fault that ends the process was asked for.
     pub(super) is_failing: bool,
     /// Steps for which the disk stays full.
@@ -131,6 +133,7 @@ impl World {
             keyed: Vec::new(),
             next_body: 0,
             next_subscription: 0,
+            next_generation: 0,
             is_failing: false,
             full_for: 0,
             was_full: false,

@@ -124,13 +124,10 @@ fn digest(event: EventId) -> u64 {
 
 fn rows_of(layout: &Layout, position: u64, entry: Option<&Entry>) -> Rows {
     let offset = u32::try_from(layout.offset_of(position)).unwrap_or(u32::MAX);
-    match entry {
-        Some(Entry::Settled(attempts)) => attempts
-            .iter()
-            .map(|attempt| (digest(attempt.event), offset))
-            .collect(),
-        _ => Rows::new(),
-    }
+    let attempts = entry.into_iter().flat_map(Entry::attempts);
+    attempts
+        .map(|attempt| (digest(attempt.event), offset))
+        .collect()
 }
 
 fn scan(journal: &Reader, segment: u64, end: u64) -> Result<Rows, StoreError> {

@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::entry::{decode, encode};
@@ -50,17 +51,17 @@ impl Carry {
         bodies.sum()
     }
 
-    /// Leaves out what was settled since.
-    pub fn leave_out(&mut self, settled: &HashSet<(SubscriptionId, Slot)>) {
-        if settled.is_empty() {
+    /// Leaves out deliveries that something happened to since: what is still open of them is found again.
+    pub fn leave_out(&mut self, touched: &HashSet<(SubscriptionId, Slot)>) {
+        if touched.is_empty() {
             return;
         }
         self.ended
-            .retain(|attempt| !settled.contains(&(attempt.subscription, attempt.slot())));
+            .retain(|attempt| !touched.contains(&(attempt.subscription, attempt.slot())));
         for carried in &mut self.events {
             let place = carried.place;
             let known =
-                |open: &CarriedDelivery| settled.contains(&(open.subscription, open.slot(place)));
+                |open: &CarriedDelivery| touched.contains(&(open.subscription, open.slot(place)));
             carried.open.retain(|open| !known(open));
         }
         self.events.retain(|carried| !carried.open.is_empty());
@@ -80,7 +81,7 @@ pub struct CarriedEvent {
 }
 
 /// The state of an open delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CarriedDelivery {
     /// For whom.
     pub subscription: SubscriptionId,
@@ -111,34 +112,54 @@ pub struct CarriedKey {
     pub ids: Vec<EventId>,
 }
 
+/// `D` is an open delivery as a format has it.
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct Head<D> {
     place: Place,
     meta: EventMeta,
-    open: Vec<CarriedDelivery>,
+    open: Vec<Open<D>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Open<D> {
+    subscription: SubscriptionId,
+    generation: u16,
+    delivery: D,
 }
 
 /// The payload of a record of carried events.
 pub(super) fn encode_events(events: &[CarriedEvent]) -> Result<Vec<u8>, StoreError> {
-    let heads: Vec<Head> = events
+    let open = |it: &CarriedDelivery| Open {
+        subscription: it.subscription,
+        generation: it.generation,
+        delivery: it.delivery,
+    };
+    let heads: Vec<Head<OpenDelivery>> = events
         .iter()
         .map(|carried| Head {
             place: carried.place,
             meta: carried.event.meta.clone(),
-            open: carried.open.clone(),
+            open: carried.open.iter().map(open).collect(),
         })
         .collect();
     let bodies = events.iter().map(|carried| &carried.event.body);
     super::entry::with_bodies(&encode(&heads)?, bodies)
 }
 
-/// Reads the payload of a record of carried events.
-pub(super) fn decode_events(payload: &Bytes) -> Result<Vec<CarriedEvent>, StoreError> {
+/// Reads the payload of a record of carried events, whose open deliveries are written as a `D`.
+pub(super) fn decode_events<D: DeserializeOwned + Into<OpenDelivery>>(
+    payload: &Bytes,
+) -> Result<Vec<CarriedEvent>, StoreError> {
     const WHAT: &str = "a record of carried events";
     let (heads, bodies) = super::entry::split_bodies(WHAT, payload)?;
-    let heads: Vec<Head> = decode(WHAT, &heads)?;
+    let heads: Vec<Head<D>> = decode(WHAT, &heads)?;
     let lengths = heads.iter().map(|head| head.meta.body_bytes);
     let bodies = super::entry::cut(WHAT, &bodies, lengths)?;
+    let carried = |it: Open<D>| CarriedDelivery {
+        subscription: it.subscription,
+        generation: it.generation,
+        delivery: it.delivery.into(),
+    };
     let whole = heads
         .into_iter()
         .zip(bodies)
@@ -148,7 +169,7 @@ pub(super) fn decode_events(payload: &Bytes) -> Result<Vec<CarriedEvent>, StoreE
                 meta: head.meta,
                 body,
             },
-            open: head.open,
+            open: head.open.into_iter().map(carried).collect(),
         });
     Ok(whole.collect())
 }

@@ -16,9 +16,11 @@ use super::error::StoreError;
 use super::journal::Writer;
 use super::journal::writer::Written;
 use super::log::{Log, LogRecord};
+use super::state::rows::Slot;
 use crate::domain::delivery::Attempt;
 use crate::domain::directory::{Change, Directory};
 use crate::domain::event::Event;
+use crate::domain::ids::SubscriptionId;
 
 /// Everything that is made durable by one sync.
 #[derive(Debug, Default)]
@@ -117,8 +119,8 @@ impl Work {
         Ok(Committed { events_at, refusal })
     }
 
-    /// What retention found open may have been settled by now. If it looked too long ago to tell at
-    /// little cost, it looks again.
+    /// What retention found open may have been settled by now, or stand otherwise. If it looked too long
+    /// ago to tell at little cost, it looks again.
     fn bring_up_to_date(&self, commit: &mut Commit) -> Result<(), StoreError> {
         if commit.carry.is_empty() {
             return Ok(());
@@ -129,15 +131,17 @@ impl Work {
             commit.carry.events.clear();
             return Ok(());
         }
-        let slot = |attempt: &Attempt| (attempt.subscription, attempt.slot());
-        let mut settled: HashSet<_> = commit.attempts.iter().map(slot).collect();
+        let mut touched = HashSet::new();
+        touch(&commit.attempts, &commit.changes, &mut touched);
         while let Some(record) = self.log.next(position)? {
-            if let Some(Entry::Settled(attempts)) = &record.entry {
-                settled.extend(attempts.iter().map(slot));
+            match &record.entry {
+                Some(Entry::Settled(attempts)) => touch(attempts, &[], &mut touched),
+                Some(Entry::Directory(changes)) => touch(&[], changes, &mut touched),
+                _ => {}
             }
             position = record.next;
         }
-        commit.carry.leave_out(&settled);
+        commit.carry.leave_out(&touched);
         commit.attempts.append(&mut commit.carry.ended);
         Ok(())
     }
@@ -182,6 +186,22 @@ impl Work {
         let records = records.map(|(entry, written)| log_record(entry, written));
         self.log.publish(records.collect());
         Ok(events_at)
+    }
+}
+
+/// Adds the deliveries that attempts and changes were about.
+fn touch(attempts: &[Attempt], changes: &[Change], touched: &mut HashSet<(SubscriptionId, Slot)>) {
+    let slot = |attempt: &Attempt| (attempt.subscription, attempt.slot());
+    touched.extend(attempts.iter().map(slot));
+    for change in changes {
+        match change {
+            Change::Cancelled(attempts) => touched.extend(attempts.iter().map(slot)),
+            Change::Steered(all) => touched.extend(all.iter().map(|steered| {
+                let slot = Slot::of(steered.place, steered.delivery.generation);
+                (steered.delivery.subscription, slot)
+            })),
+            _ => {}
+        }
     }
 }
 

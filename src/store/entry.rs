@@ -1,7 +1,8 @@
 //! What the journal's records hold.
 //!
-//! Kinds 3 and 4 are the directory as formats 1 and 2 had it, 8 and 9 as format 3 did, 2 are attempts as all
-//! three had them (`legacy`); 10, 11 and 12 are as they are today.
+//! Kinds 3 and 4 are the directory as formats 1 and 2 had it, 8 and 9 as format 3 did, 10 and 11 as format
+//! 4; 2 are attempts as formats 1 to 3 had them, 5 carried events as all four did (`legacy`). The others
+//! are as they are today.
 //! Metadata is bincode; event bodies stand behind it as the bytes they were, and a decoded event's
 //! body shares the memory that the record was read into or written from.
 
@@ -11,11 +12,11 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::legacy::{plain, unsealed};
+use self::legacy::{plain, unordered, unsealed};
 use super::carried::{self, CarriedEvent, CarriedKey};
 use super::error::StoreError;
 use super::journal::Raw;
-use crate::domain::delivery::Attempt;
+use crate::domain::delivery::{Attempt, OpenDelivery};
 use crate::domain::directory::Change;
 use crate::domain::event::{Event, EventMeta};
 
@@ -23,14 +24,17 @@ const ACCEPTED: u8 = 1;
 const UNTIMED_SETTLED: u8 = 2;
 const UNSEALED_DIRECTORY: u8 = 3;
 const UNSEALED_SNAPSHOT: u8 = 4;
-const CARRIED: u8 = 5;
+const UNORDERED_CARRIED: u8 = 5;
 const KEYS: u8 = 6;
 const RETIRED: u8 = 7;
 const PLAIN_DIRECTORY: u8 = 8;
 const PLAIN_SNAPSHOT: u8 = 9;
-const DIRECTORY: u8 = 10;
-const SNAPSHOT: u8 = 11;
+const UNORDERED_DIRECTORY: u8 = 10;
+const UNORDERED_SNAPSHOT: u8 = 11;
 const SETTLED: u8 = 12;
+const DIRECTORY: u8 = 13;
+const SNAPSHOT: u8 = 14;
+const CARRIED: u8 = 15;
 
 /// What an error calls a record of directory changes, and one of a whole directory.
 const CHANGES: &str = "a directory change";
@@ -131,6 +135,23 @@ impl Entry {
         })
     }
 
+    /// The attempts that it tells of, and the ends without one.
+    pub fn attempts(&self) -> impl Iterator<Item = &Attempt> {
+        let settled: &[Attempt] = match self {
+            Self::Settled(attempts) => attempts,
+            _ => &[],
+        };
+        let changes: &[Change] = match self {
+            Self::Directory(changes) => changes,
+            _ => &[],
+        };
+        let cancelled = changes.iter().flat_map(|change| match change {
+            Change::Cancelled(attempts) => &attempts[..],
+            _ => &[],
+        });
+        settled.iter().chain(cancelled)
+    }
+
     /// Reads a record. `None` when its kind is not one of ours.
     pub fn decode(kind: u8, payload: &Bytes) -> Result<Option<Self>, StoreError> {
         Ok(Some(match kind {
@@ -141,9 +162,16 @@ impl Entry {
             UNSEALED_SNAPSHOT => Self::Snapshot(older::<unsealed::Change, _>(WHOLE, payload)?),
             PLAIN_DIRECTORY => Self::Directory(older::<plain::Change, _>(CHANGES, payload)?),
             PLAIN_SNAPSHOT => Self::Snapshot(older::<plain::Change, _>(WHOLE, payload)?),
+            UNORDERED_DIRECTORY => {
+                Self::Directory(older::<unordered::Change, _>(CHANGES, payload)?)
+            }
+            UNORDERED_SNAPSHOT => Self::Snapshot(older::<unordered::Change, _>(WHOLE, payload)?),
             DIRECTORY => Self::Directory(decode(CHANGES, payload)?),
             SNAPSHOT => Self::Snapshot(decode(WHOLE, payload)?),
-            CARRIED => Self::Carried(carried::decode_events(payload)?),
+            UNORDERED_CARRIED => {
+                Self::Carried(carried::decode_events::<unordered::OpenDelivery>(payload)?)
+            }
+            CARRIED => Self::Carried(carried::decode_events::<OpenDelivery>(payload)?),
             KEYS => Self::Keys(decode("a record of idempotency keys", payload)?),
             RETIRED => Self::Retired(decode("a record of retired segments", payload)?),
             _ => return Ok(None),

@@ -1,7 +1,9 @@
 //! Where the journal starts, and who still needs what is there.
 //!
 //! Retention moves the start forward, and may do so only past what nobody holds. A hold is taken on
-//! the journal as it is at that moment, and what it covers stays readable until it is dropped.
+//! the journal as it is at that moment, and what it covers stays readable until it is dropped. Before it
+//! carries over what is still needed of a segment, retention says that the segment is leaving: from then on
+//! nothing in it is held for a new delivery, which could come too late to be carried.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +15,8 @@ pub struct Holds(Arc<Mutex<Inner>>);
 #[derive(Debug)]
 struct Inner {
     start: u64,
+    /// What stands before this is leaving.
+    leaving: u64,
     /// How many hold the journal from a position on.
     held: BTreeMap<u64, usize>,
 }
@@ -48,6 +52,7 @@ impl Holds {
     pub fn new(start: u64) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             start,
+            leaving: start,
             held: BTreeMap::new(),
         })))
     }
@@ -69,6 +74,22 @@ impl Holds {
         }
     }
 
+    /// Holds all that is there, so that what stands at a position can be delivered once more. `None` when
+    /// that is leaving.
+    pub fn hold_for(&self, position: u64) -> Option<Hold> {
+        // Whatever begins to leave after this finds the hold.
+        let hold = self.hold();
+        let leaving = self.lock().leaving;
+        (position >= leaving).then_some(hold)
+    }
+
+    /// Says that what stands before a position is leaving. Says whether nobody holds any of it.
+    pub fn begin_leaving(&self, end: u64) -> bool {
+        let mut inner = self.lock();
+        inner.leaving = inner.leaving.max(end);
+        inner.held.range(..end).next().is_none()
+    }
+
     /// Moves the start forward, unless somebody holds what stands before it. Says whether it did.
     pub fn advance(&self, start: u64) -> bool {
         let mut inner = self.lock();
@@ -87,6 +108,17 @@ impl Holds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_leaving_is_not_held_for_new_deliveries_and_waits_for_those_who_hold_it() {
+        let holds = Holds::new(10);
+        let before = holds.hold_for(15).unwrap();
+        assert!(!holds.begin_leaving(20));
+        assert!(holds.hold_for(19).is_none() && holds.hold_for(20).is_some());
+        assert!(!holds.begin_leaving(20), "it is held still");
+        drop(before);
+        assert!(holds.begin_leaving(20) && holds.advance(20));
+    }
 
     #[test]
     fn the_start_moves_only_past_what_nobody_holds() {

@@ -99,6 +99,17 @@ impl Log {
         self.holds.hold()
     }
 
+    /// Keeps all that is there from being removed, so that the event at a position can be delivered once
+    /// more. `None` when that is leaving.
+    pub fn hold_for(&self, position: u64) -> Option<Hold> {
+        self.holds.hold_for(position)
+    }
+
+    /// Says that what stands before a position is leaving. Says whether nobody holds any of it.
+    pub(super) fn begin_leaving(&self, end: u64) -> bool {
+        self.holds.begin_leaving(end)
+    }
+
     /// Moves the start forward, unless somebody holds what stands before it. Says whether it did.
     pub(super) fn advance(&self, start: u64) -> bool {
         self.holds.advance(start)
@@ -195,14 +206,9 @@ impl Log {
             place.position.max(self.start()),
             self.end(),
         )? {
-            if let Some(Entry::Settled(settled)) = &self.at(position)?.entry {
-                attempts.extend(
-                    settled
-                        .iter()
-                        .filter(|attempt| attempt.event == id)
-                        .cloned(),
-                );
-            }
+            let record = self.at(position)?;
+            let settled = record.entry.iter().flat_map(Entry::attempts);
+            attempts.extend(settled.filter(|attempt| attempt.event == id).cloned());
         }
         Ok(attempts)
     }

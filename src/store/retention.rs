@@ -15,13 +15,11 @@ use super::journal::Remains;
 use super::ledger::backlog::{self, Located};
 use super::log::Log;
 use super::state::rows::{IDEMPOTENCY_KEEP_MS, KeyedRequest};
-use crate::domain::delivery::{Attempt, OpenState, Outcome, Timing};
+use crate::domain::delivery::{Attempt, OpenState, Outcome, TOO_OLD};
 use crate::domain::event::{Event, Place};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retention::{Fate, Retention};
 
-/// The error of a delivery that was not delivered in time.
-pub const TOO_OLD: &str = "too_old";
 /// Events that are carried by one commit, at most.
 pub const MAX_CARRIED: usize = 256;
 /// Payload bytes of the segment that one step looks through for keys.
@@ -68,6 +66,10 @@ pub fn oldest(log: &Log, kept: &Retention, now_ms: u64) -> Result<Option<Oldest>
     } else {
         return Ok(None);
     };
+    // What is held now is carried over when it is held no more.
+    if !log.begin_leaving(layout.position(number + 1, 0)) {
+        return Ok(None);
+    }
     // Whoever rebuilds from the next segment needs to know who was there.
     let next = log.at(layout.first_position(number + 1))?;
     if !matches!(next.entry, Some(Entry::Snapshot(_))) {
@@ -154,20 +156,9 @@ fn end(
     outcome: Outcome,
     now_ms: u64,
 ) -> Attempt {
-    Attempt {
-        event: entry.delivery.event,
-        place: entry.slot.place,
-        subscription,
-        generation: entry.slot.generation,
-        number: entry.delivery.attempts,
-        started_at_ms: now_ms,
-        duration_ms: 0,
-        timing: Timing::default(),
-        outcome,
-        status: None,
-        error: Some(TOO_OLD.to_owned()),
-        response_head: Vec::new(),
-    }
+    let id = entry.id(subscription);
+    let (place, number) = (entry.slot.place, entry.delivery.attempts);
+    Attempt::unmade(id, place, number, outcome, now_ms, Some(TOO_OLD))
 }
 
 /// Idempotency keys of a segment.

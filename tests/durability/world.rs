@@ -131,11 +131,7 @@ impl World {
         for subscription in self.directory.subscriptions() {
             let patterns = &subscription.events;
             if patterns.iter().any(|it| it.matches(&meta.event_type)) {
-                let open = OpenDelivery {
-                    event: meta.id,
-                    attempts: 0,
-                    state: OpenState::Waiting,
-                };
+                let open = OpenDelivery::waiting(meta.id);
                 self.open.insert((place, subscription.id), open);
             }
         }

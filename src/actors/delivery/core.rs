@@ -2,14 +2,28 @@
 //!
 //! Time is an argument; the subscription, permits and attempts themselves are somebody else's.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::ready::Ready;
+use crate::actors::dispatch::Instruction;
+use crate::domain::breaker::{Breaker, Leave};
+use crate::domain::delivery::{Outcome, Verdict};
 use crate::domain::directory::{Subscription, SubscriptionStatus};
 use crate::store::ledger::Todo;
+use crate::store::state::rows::Slot;
 
 /// How much earlier than its turn a paced attempt may begin: timers count milliseconds.
 const BUNCH: Duration = Duration::from_millis(2);
+
+/// A moment by both clocks: the one that never goes back, and milliseconds of Unix time.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// For waits.
+    pub at: Instant,
+    /// For what the log says is due.
+    pub unix_ms: u64,
+}
 
 /// What a lane can do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,25 +38,69 @@ pub enum Next {
     Begin,
 }
 
+/// How a lane stands, for those who look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stance {
+    /// It sends what it has.
+    Open,
+    /// Its receiver fails, and is only probed.
+    Probing,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Core {
-    ready: VecDeque<Todo>,
-    in_flight: u16,
+    ready: Ready,
+    under_way: HashMap<Slot, Begun>,
+    breaker: Breaker,
     held_until: Option<Instant>,
     /// When the next attempt would begin if they all kept the same distance.
     paced_to: Option<Instant>,
 }
 
+#[derive(Debug)]
+struct Begun {
+    todo: Todo,
+    is_probe: bool,
+    /// Whatever comes of it, it does not come back.
+    is_withdrawn: bool,
+}
+
 impl Core {
-    /// Takes an offer.
-    pub fn offer(&mut self, todos: Vec<Todo>) {
-        self.ready.extend(todos);
+    /// Does what it is told.
+    pub fn follow(&mut self, instructions: Vec<Instruction>) {
+        for instruction in instructions {
+            match instruction {
+                // What is under way settles it, whichever way it ends.
+                Instruction::Attempt(todo) if self.under_way.contains_key(&todo.slot) => {}
+                Instruction::Attempt(todo) => self.ready.add(todo),
+                Instruction::Hurry(todo) => self.ready.hurry(todo),
+                Instruction::LetBe(slot) => self.let_be(slot),
+            }
+        }
     }
 
-    /// Whether there is anything to attempt.
+    /// An attempt that is under way goes on, and is the last.
+    fn let_be(&mut self, slot: Slot) {
+        if let Some(begun) = self.under_way.get_mut(&slot) {
+            begun.is_withdrawn = true;
+        } else {
+            self.ready.withdraw(slot);
+        }
+    }
+
+    /// Whether there is anything to attempt, now or later.
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// How it stands.
+    pub fn stance(&self) -> Stance {
+        if self.breaker.is_open() {
+            Stance::Probing
+        } else {
+            Stance::Open
+        }
     }
 
     /// What to do, given the subscription as it is now. `max_in_flight` is for one that says nothing.
@@ -50,7 +108,7 @@ impl Core {
         &mut self,
         subscription: Option<&Subscription>,
         max_in_flight: u16,
-        now: Instant,
+        now: Moment,
     ) -> Next {
         if !self.has_ready() {
             return Next::Wait;
@@ -63,66 +121,125 @@ impl Core {
         if subscription.status != SubscriptionStatus::Active {
             return Next::WaitForChange;
         }
-        if self.in_flight >= subscription.max_in_flight.unwrap_or(max_in_flight) {
+        let max_in_flight = subscription.max_in_flight.unwrap_or(max_in_flight);
+        if self.under_way.len() >= usize::from(max_in_flight) {
             return Next::Wait;
         }
-        self.held_until = self.held_until.filter(|held| *held > now);
+        if !self.ready.has_due(now.unix_ms) {
+            let wait_ms = self.ready.next_due_ms().map_or(0, |due_ms| {
+                // Never no time at all: the two clocks need not agree to the millisecond.
+                due_ms.saturating_sub(now.unix_ms).max(1)
+            });
+            return Next::WaitFor(Duration::from_millis(wait_ms));
+        }
+        let probe_at = match self.breaker.leave(now.at) {
+            Leave::Any | Leave::Probe => None,
+            Leave::NotBefore(probe_at) => Some(probe_at),
+            Leave::NotYet => return Next::Wait,
+        };
+        self.held_until = self.held_until.filter(|held| *held > now.at);
         let paced_to = self.paced_to.filter(|_| subscription.rate_limit.is_some());
         let paced_to = paced_to.and_then(|next| next.checked_sub(BUNCH));
-        match self.held_until.max(paced_to).filter(|until| *until > now) {
-            Some(until) => Next::WaitFor(until - now),
+        let until = self.held_until.max(paced_to).max(probe_at);
+        match until.filter(|until| *until > now.at) {
+            Some(until) => Next::WaitFor(until - now.at),
             None => Next::Begin,
         }
     }
 
-    /// Begins an attempt at what has waited longest. `rate_limit` is how many may begin in a second.
-    pub fn begin(&mut self, rate_limit: Option<u32>, now: Instant) -> Option<Todo> {
-        let todo = self.ready.pop_front()?;
-        self.in_flight += 1;
+    /// Begins an attempt. `rate_limit` is how many may begin in a second.
+    pub fn begin(&mut self, rate_limit: Option<u32>, now: Moment) -> Option<Todo> {
+        let todo = self.ready.take(now.unix_ms)?;
+        let begun = Begun {
+            todo,
+            is_probe: self.breaker.begin(),
+            is_withdrawn: false,
+        };
+        self.under_way.insert(todo.slot, begun);
         // The generic cell rate algorithm (ITU-T I.371): no window to begin anew, and nothing to count.
         self.paced_to = rate_limit.map(|rate| {
             let apart = Duration::from_secs(1) / rate.max(1);
-            self.paced_to.map_or(now, |next| next.max(now)) + apart
+            self.paced_to.map_or(now.at, |next| next.max(now.at)) + apart
         });
         Some(todo)
     }
 
-    /// Takes back what was begun and not attempted after all: it is next again.
-    pub fn put_back(&mut self, todo: Option<Todo>) {
-        self.ready.extend(todo);
-        if todo.is_some() {
-            self.ready.rotate_right(1);
+    /// What was begun is over. Without a verdict it was not attempted after all, and is next again.
+    pub fn ended(&mut self, slot: Slot, verdict: Option<&Verdict>, now: Instant) {
+        let Some(begun) = self.under_way.remove(&slot) else {
+            return;
+        };
+        let Begun { todo, is_probe, .. } = begun;
+        match verdict.map(|verdict| verdict.outcome) {
+            None | Some(Outcome::Cancelled) => self.breaker.let_be(is_probe),
+            Some(Outcome::Delivered) => self.breaker.succeeded(),
+            Some(Outcome::Retry { .. } | Outcome::Dead) => self.breaker.failed(is_probe, now),
         }
-    }
-
-    /// An attempt ended. `hold_ms` is how long its receiver asked to be left alone.
-    pub fn ended(&mut self, hold_ms: Option<u64>, now: Instant) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        if let Some(hold_ms) = hold_ms {
+        if let Some(hold_ms) = verdict.and_then(|verdict| verdict.hold_ms) {
             let until = now + Duration::from_millis(hold_ms);
             self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
+        }
+        let again = match verdict.map(|verdict| verdict.outcome) {
+            None => Some(todo),
+            // In line it keeps its place; any other goes, and is offered again when it is due.
+            Some(Outcome::Retry { due_ms }) if todo.group.is_some() => Some(Todo {
+                attempts: todo.attempts.saturating_add(1),
+                due_ms,
+                ..todo
+            }),
+            Some(_) => None,
+        };
+        match (again.filter(|_| !begun.is_withdrawn), todo.group) {
+            (Some(todo), _) => self.ready.put_back(todo),
+            (None, Some(group)) => self.ready.release(group),
+            (None, None) => {}
+        }
+    }
+}
+
+/// Deliveries for tests.
+#[cfg(test)]
+pub(crate) mod fixtures {
+    use super::*;
+    use crate::domain::event::Place;
+    use crate::domain::ids::EventId;
+
+    /// The delivery of the event that was accepted at a position, which nobody has attempted.
+    pub fn todo(position: u64) -> Todo {
+        let place = Place { position, index: 0 };
+        Todo {
+            slot: Slot::of(place, 0),
+            at: place,
+            event: EventId(uuid::Uuid::nil()),
+            attempts: 0,
+            forgiven: 0,
+            group: None,
+            due_ms: 0,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::fixtures::todo;
     use super::*;
+    use crate::domain::breaker::{FIRST_WAIT, OPENS_AFTER};
     use crate::domain::directory::fixtures::subscription;
-    use crate::domain::event::Place;
-    use crate::domain::ids::EventId;
-    use crate::store::state::rows::Slot;
+    use crate::domain::ordering::Group;
 
-    fn todo(position: u64) -> Todo {
-        let place = Place { position, index: 0 };
-        Todo {
-            slot: Slot {
-                place,
-                generation: 0,
-            },
-            at: place,
-            event: EventId(uuid::Uuid::nil()),
-            attempts: 0,
+    fn offer(core: &mut Core, todos: Vec<Todo>) {
+        core.follow(todos.into_iter().map(Instruction::Attempt).collect());
+    }
+
+    fn moment(at: Instant) -> Moment {
+        Moment { at, unix_ms: 1_000 }
+    }
+
+    fn verdict(outcome: Outcome) -> Verdict {
+        Verdict {
+            outcome,
+            hold_ms: None,
+            gone: false,
         }
     }
 
@@ -130,15 +247,76 @@ mod tests {
     fn what_was_not_attempted_after_all_is_next() {
         let mut core = Core::default();
         let now = Instant::now();
-        core.offer(vec![todo(1), todo(2), todo(3)]);
-        let first = core.begin(None, now);
-        core.ended(None, now);
-        core.put_back(first);
+        offer(&mut core, vec![todo(1), todo(2), todo(3)]);
+        let first = core.begin(None, moment(now)).unwrap();
+        core.ended(first.slot, None, now);
         for position in 1..=3 {
-            assert_eq!(core.begin(None, now), Some(todo(position)));
+            assert_eq!(core.begin(None, moment(now)), Some(todo(position)));
         }
-        core.put_back(None);
         assert!(!core.has_ready());
+    }
+
+    #[test]
+    fn a_failure_in_line_comes_back_on_its_own_and_any_other_goes() {
+        let mut core = Core::default();
+        let now = Instant::now();
+        let in_line = Todo {
+            group: Some(Group::ALL),
+            ..todo(1)
+        };
+        offer(&mut core, vec![in_line, todo(2)]);
+        let failed = verdict(Outcome::Retry { due_ms: 1_000 });
+        for todo in [in_line, todo(2)] {
+            assert_eq!(core.begin(None, moment(now)), Some(todo));
+            core.ended(todo.slot, Some(&failed), now);
+            let again = core.begin(None, moment(now));
+            assert_eq!(again.map(|it| it.attempts), todo.group.map(|_| 1));
+            if let Some(again) = again {
+                core.ended(again.slot, Some(&verdict(Outcome::Delivered)), now);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_withdrawn_while_it_is_under_way_does_not_come_back() {
+        let mut core = Core::default();
+        let now = Instant::now();
+        let in_line = |position| Todo {
+            group: Some(Group::ALL),
+            ..todo(position)
+        };
+        offer(&mut core, vec![in_line(1), in_line(2)]);
+        core.begin(None, moment(now));
+        core.follow(vec![Instruction::LetBe(in_line(1).slot)]);
+        let failed = verdict(Outcome::Retry { due_ms: 1_000 });
+        core.ended(in_line(1).slot, Some(&failed), now);
+        assert_eq!(core.begin(None, moment(now)), Some(in_line(2)));
+        assert_eq!(core.begin(None, moment(now)), None);
+    }
+
+    #[test]
+    fn a_receiver_that_only_fails_is_probed_and_the_others_use_up_no_attempt() {
+        let free = subscription(1, 1, &["**"]);
+        let mut core = Core::default();
+        let now = Instant::now();
+        offer(&mut core, (0..100).map(todo).collect());
+        let failed = verdict(Outcome::Retry { due_ms: 9_000 });
+        for _ in 0..OPENS_AFTER {
+            assert_eq!(core.next(Some(&free), 1, moment(now)), Next::Begin);
+            let slot = core.begin(None, moment(now)).unwrap().slot;
+            core.ended(slot, Some(&failed), now);
+        }
+        let held = Next::WaitFor(FIRST_WAIT);
+        assert_eq!(core.next(Some(&free), 9, moment(now)), held);
+        let later = now + FIRST_WAIT;
+        assert_eq!(core.next(Some(&free), 9, moment(later)), Next::Begin);
+        let probe = core.begin(None, moment(later)).unwrap().slot;
+        assert_eq!(core.next(Some(&free), 9, moment(later)), Next::Wait);
+        core.ended(probe, Some(&verdict(Outcome::Delivered)), later);
+        for _ in 0..9 {
+            assert_eq!(core.next(Some(&free), 9, moment(later)), Next::Begin);
+            core.begin(None, moment(later));
+        }
     }
 
     #[test]
@@ -147,15 +325,15 @@ mod tests {
             let mut paced = subscription(1, 1, &["**"]);
             paced.rate_limit = Some(rate);
             let mut core = Core::default();
-            core.offer((0..u64::from(rate) * 5).map(todo).collect());
+            offer(&mut core, (0..u64::from(rate) * 5).map(todo).collect());
             let start = Instant::now();
             let (mut now, mut began) = (start, Vec::new());
             while now < start + Duration::from_secs(3) {
-                match core.next(Some(&paced), u16::MAX, now) {
+                match core.next(Some(&paced), u16::MAX, moment(now)) {
                     // A timer is never early, and late by up to a millisecond.
                     Next::WaitFor(wait) => now += wait.max(Duration::from_millis(1)),
                     Next::Begin => {
-                        core.begin(Some(rate), now);
+                        core.begin(Some(rate), moment(now));
                         began.push(now);
                     }
                     other => panic!("{other:?}"),
@@ -181,8 +359,8 @@ mod tests {
     #[test]
     fn a_rate_that_is_lifted_holds_nothing_up() {
         let mut core = Core::default();
-        let now = Instant::now();
-        core.offer(vec![todo(1), todo(2)]);
+        let now = moment(Instant::now());
+        offer(&mut core, vec![todo(1), todo(2)]);
         core.begin(Some(1), now);
         let mut free = subscription(1, 1, &["**"]);
         assert_eq!(core.next(Some(&free), 10, now), Next::Begin);

@@ -128,7 +128,11 @@ impl View {
             Change::KeysUsed(_)
             | Change::PutSubscription(_)
             | Change::DeleteSubscription(_)
-            | Change::Audited(_) => {}
+            | Change::Audited(_)
+            | Change::PutTask(_)
+            | Change::DeleteTask(_)
+            | Change::Steered(_)
+            | Change::Cancelled(_) => {}
         }
         directory.apply(change);
         drop(directory);

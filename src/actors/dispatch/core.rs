@@ -1,5 +1,5 @@
 //! The dispatcher without its mailbox: reads the log through the ledger, tells the lanes what that
-//! means for them, and says when there is something to be checkpointed.
+//! means for them, and says when there is something to be checkpointed or told.
 //!
 //! Time is an argument; timers, and writing checkpoints, are somebody else's. After an error nothing
 //! here may be used any more: the process ends.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::lanes::{Lanes, Outlet};
+use super::watch::{Telling, Watch};
 use crate::store::error::StoreError;
 use crate::store::ledger::{Effect, Ledger};
 use crate::store::log::Log;
@@ -49,6 +50,7 @@ pub struct Core<O> {
     lanes: Lanes<O>,
     state: Arc<State>,
     bounds: Bounds,
+    watch: Watch,
     savers: Vec<oneshot::Sender<()>>,
 }
 
@@ -78,6 +80,7 @@ impl<O: Outlet> Core<O> {
         state: Arc<State>,
         outlet: O,
         bounds: Bounds,
+        watch: Watch,
     ) -> Self {
         let mut lanes = Lanes::new(outlet, bounds.window);
         for subscription in ledger.directory().subscriptions() {
@@ -89,6 +92,7 @@ impl<O: Outlet> Core<O> {
             lanes,
             state,
             bounds,
+            watch,
             savers: Vec::new(),
         }
     }
@@ -135,6 +139,7 @@ impl<O: Outlet> Core<O> {
         self.ledger.apply(&record, effects)?;
         for effect in effects.drain(..) {
             self.lanes.note(&effect);
+            self.watch.note(effect, record.position);
         }
         Ok(true)
     }
@@ -163,6 +168,16 @@ impl<O: Outlet> Core<O> {
     pub fn ring(&mut self, now_ms: u64) -> Result<(), StoreError> {
         self.lanes.ring(now_ms);
         self.send_offers(now_ms)
+    }
+
+    /// What is to be told, or done about subscriptions that only fail, since this was asked last.
+    pub fn tellings(&mut self) -> Vec<Telling> {
+        self.watch.tellings()
+    }
+
+    /// Looks for subscriptions whose backlog has waited for long.
+    pub fn look_for_old_backlogs(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        self.watch.look(&self.ledger, now_ms)
     }
 
     /// Removes rows that nobody needs, a few at a time. Says whether there are more. Does nothing while

@@ -2,8 +2,9 @@
 //! is to be looked at again.
 //!
 //! A lane is offered what it has room for and no more; the rest waits in the ledger and is fetched
-//! from there as room comes back. A retry is offered when it is due, and stays listed in the ledger
-//! until it is settled, so the books remember which ones are out.
+//! from there as room comes back. What stands in line is offered in its order, once, and stays with the
+//! lane until it is settled for good. What failed and keeps no order is offered when it is due, and comes
+//! back with each failure. All of it stays listed in the ledger, so the books remember what is out.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -18,11 +19,26 @@ pub const MAX_OFFERED: usize = 256 << 10;
 /// What each lane may have been offered even then.
 pub const MIN_WINDOW: usize = 64;
 
+/// What a lane is told, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instruction {
+    /// To attempt a delivery.
+    Attempt(Todo),
+    /// To attempt one earlier that it has, if it has it still.
+    Hurry(Todo),
+    /// Not to attempt one any more that it may have.
+    LetBe(Slot),
+}
+
 /// How offers get to lanes.
 pub trait Outlet {
-    /// Offers deliveries to a lane, which comes to be with its first offer. What comes back is to be
-    /// offered again: the lane could not take it yet.
-    fn offer(&mut self, subscription: SubscriptionId, todos: Vec<Todo>) -> Option<Vec<Todo>>;
+    /// Tells a lane what to do, which comes to be with the first time. What comes back is to be told again:
+    /// the lane could not take it yet.
+    fn tell(
+        &mut self,
+        subscription: SubscriptionId,
+        instructions: Vec<Instruction>,
+    ) -> Option<Vec<Instruction>>;
 
     /// The subscription is gone, and its lane with it.
     fn stop(&mut self, subscription: SubscriptionId);
@@ -30,20 +46,28 @@ pub trait Outlet {
 
 #[derive(Debug, Default)]
 struct Lane {
-    /// Deliveries that it was offered and that are not settled.
-    offered: usize,
-    /// The last delivery that it was offered for the first time.
+    /// What it was offered in line and is not settled.
+    in_line: HashSet<Slot>,
+    /// The last delivery that it was offered in line.
     cursor: Option<Slot>,
     /// Deliveries after the cursor wait in the ledger.
     behind: bool,
-    /// Retries that it was offered.
+    /// Retries outside of the line that it was offered.
     retries: HashSet<Slot>,
     /// Retries are due that it had no room for.
     starved: bool,
     /// When it is to be looked at again because a retry is due.
     alarm_ms: Option<u64>,
-    /// Collected for its next offer.
-    outgoing: Vec<Todo>,
+    /// What it is to be told next.
+    outgoing: Vec<Instruction>,
+    /// It is listed among those for which something was collected.
+    is_unsent: bool,
+}
+
+impl Lane {
+    fn offered(&self) -> usize {
+        self.in_line.len() + self.retries.len()
+    }
 }
 
 /// See the module.
@@ -104,50 +128,65 @@ impl<O: Outlet> Lanes<O> {
     /// Takes note of what applying a record meant.
     pub fn note(&mut self, effect: &Effect) {
         match *effect {
-            Effect::Created {
-                subscription,
-                slot,
-                event,
-                due_ms,
-            } => {
-                let window = self.window();
-                let lane = self.by_id.entry(subscription).or_default();
-                if let Some(due_ms) = due_ms {
-                    self.set_alarm(subscription, due_ms);
-                } else if lane.behind || lane.offered >= window {
-                    lane.behind = true;
-                } else {
-                    lane.cursor = Some(slot);
-                    self.give(
-                        subscription,
-                        Todo {
-                            slot,
-                            at: slot.place,
-                            event,
-                            attempts: 0,
-                        },
-                    );
-                }
-            }
+            Effect::Created(subscription, todo) => self.created(subscription, todo),
             Effect::Settled {
                 subscription,
                 slot,
-                due_ms,
-            } => {
-                if let Some(lane) = self.by_id.get_mut(&subscription) {
-                    let settled = lane.offered.min(1);
-                    lane.offered -= settled;
-                    self.offered -= settled;
-                    lane.retries.remove(&slot);
-                    if lane.behind || lane.starved {
-                        self.hungry.push(subscription);
-                    }
-                }
-                if let Some(due_ms) = due_ms {
-                    self.set_alarm(subscription, due_ms);
-                }
-            }
+                next,
+                unasked,
+            } => self.settled(subscription, slot, next, unasked),
+            Effect::Hurried(subscription, todo) => self.hurried(subscription, todo),
             Effect::Unsubscribed(subscription) => self.remove(subscription),
+            Effect::Failed { .. } | Effect::News(..) => {}
+        }
+    }
+
+    fn created(&mut self, subscription: SubscriptionId, todo: Todo) {
+        let window = self.window();
+        let lane = self.by_id.entry(subscription).or_default();
+        if !todo.is_in_line() {
+            self.set_alarm(subscription, todo.due_ms);
+        } else if lane.behind || lane.offered() >= window {
+            lane.behind = true;
+        } else {
+            lane.cursor = Some(todo.slot);
+            self.give(subscription, todo);
+        }
+    }
+
+    fn settled(
+        &mut self,
+        subscription: SubscriptionId,
+        slot: Slot,
+        next: Option<Todo>,
+        unasked: bool,
+    ) {
+        let Some(lane) = self.by_id.get_mut(&subscription) else {
+            return;
+        };
+        // What failed in line stays with the lane.
+        let in_line = next.is_some_and(|todo| todo.is_in_line());
+        let came_back = lane.retries.remove(&slot) || (!in_line && lane.in_line.remove(&slot));
+        self.offered -= usize::from(came_back);
+        if lane.behind || lane.starved {
+            self.hungry.push(subscription);
+        }
+        if unasked && came_back {
+            lane.outgoing.push(Instruction::LetBe(slot));
+            self.list_unsent(subscription);
+        }
+        if let Some(todo) = next.filter(|_| !in_line) {
+            self.set_alarm(subscription, todo.due_ms);
+        }
+    }
+
+    fn hurried(&mut self, subscription: SubscriptionId, todo: Todo) {
+        let lane = self.by_id.entry(subscription).or_default();
+        if lane.in_line.contains(&todo.slot) {
+            lane.outgoing.push(Instruction::Hurry(todo));
+            self.list_unsent(subscription);
+        } else if !todo.is_in_line() && !lane.retries.contains(&todo.slot) {
+            self.set_alarm(subscription, todo.due_ms);
         }
     }
 
@@ -155,7 +194,7 @@ impl<O: Outlet> Lanes<O> {
         let Some(lane) = self.by_id.remove(&subscription) else {
             return;
         };
-        self.offered -= lane.offered;
+        self.offered -= lane.offered();
         self.outlet.stop(subscription);
         if let Some(alarm_ms) = lane.alarm_ms {
             self.alarms.remove(&(alarm_ms, subscription));
@@ -177,7 +216,9 @@ impl<O: Outlet> Lanes<O> {
         Ok(())
     }
 
-    /// Gives a lane what it has room for: retries that are due, then what waits.
+    /// Gives a lane what it has room for: retries that are due, then what stands in line. Neither takes all
+    /// the room while the other has something: of a quarter retries are sure, however long the line is
+    /// blocked, and half is the line's, however much is replayed.
     fn feed(
         &mut self,
         subscription: SubscriptionId,
@@ -188,16 +229,18 @@ impl<O: Outlet> Lanes<O> {
         let Some(lane) = self.by_id.get_mut(&subscription) else {
             return Ok(());
         };
-        let room = window.saturating_sub(lane.offered);
-        let mut todos = ledger.due(subscription, now_ms, lane.retries.len() + room + 1)?;
+        let room = window.saturating_sub(lane.offered());
+        let share = if lane.behind { room / 2 } else { room };
+        let sure = (window / 4).max(1).saturating_sub(lane.retries.len());
+        let share = share.max(sure);
+        let mut todos = ledger.due(subscription, now_ms, lane.retries.len() + share + 1)?;
         todos.retain(|todo| !lane.retries.contains(&todo.slot));
-        let starved = todos.len() > room;
+        let starved = todos.len() > share;
         lane.starved = starved;
-        todos.truncate(room);
-        lane.retries.extend(todos.iter().map(|todo| todo.slot));
-        let room = room - todos.len();
+        todos.truncate(share);
+        let room = room.saturating_sub(todos.len());
         if lane.behind && room > 0 {
-            let waiting = ledger.waiting(subscription, lane.cursor, room)?;
+            let waiting = ledger.in_line(subscription, lane.cursor, room)?;
             lane.behind = waiting.len() == room;
             lane.cursor = waiting.last().map(|todo| todo.slot).or(lane.cursor);
             todos.extend(waiting);
@@ -216,22 +259,33 @@ impl<O: Outlet> Lanes<O> {
         let Some(lane) = self.by_id.get_mut(&subscription) else {
             return;
         };
-        if lane.outgoing.is_empty() {
+        if todo.is_in_line() {
+            lane.in_line.insert(todo.slot);
+        } else {
+            lane.retries.insert(todo.slot);
+        }
+        self.offered += 1;
+        lane.outgoing.push(Instruction::Attempt(todo));
+        self.list_unsent(subscription);
+    }
+
+    fn list_unsent(&mut self, subscription: SubscriptionId) {
+        if let Some(lane) = self.by_id.get_mut(&subscription)
+            && !std::mem::replace(&mut lane.is_unsent, true)
+        {
             self.unsent.push(subscription);
         }
-        lane.offered += 1;
-        self.offered += 1;
-        lane.outgoing.push(todo);
     }
 
     fn send(&mut self, subscription: SubscriptionId) {
         let Some(lane) = self.by_id.get_mut(&subscription) else {
             return;
         };
-        let todos = std::mem::take(&mut lane.outgoing);
-        if let Some(refused) = self.outlet.offer(subscription, todos) {
+        lane.is_unsent = false;
+        let instructions = std::mem::take(&mut lane.outgoing);
+        if let Some(refused) = self.outlet.tell(subscription, instructions) {
             lane.outgoing = refused;
-            self.unsent.push(subscription);
+            self.list_unsent(subscription);
         }
     }
 

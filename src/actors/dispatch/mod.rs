@@ -15,6 +15,7 @@ pub mod core;
 mod handle;
 pub mod lanes;
 mod outlet;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +29,15 @@ use actix::{
 use self::core::{Bounds, Checkpoint, Core};
 use self::handle::{Ask, Save};
 pub use self::handle::{DispatchError, DispatchHandle};
+pub use self::lanes::Instruction;
 use self::outlet::Actors;
 pub use self::outlet::Home;
+use self::watch::{Patience, Telling, Watch};
+use super::announce::Announcer;
 use super::delivery::{Shared, WINDOW};
+use super::directory::DirectoryHandle;
 use super::health::{Health, Vital};
-use super::now_ms;
+use super::{now_ms, pause};
 use crate::store::error::StoreError;
 use crate::store::ledger::Ledger;
 use crate::store::log::Log;
@@ -44,6 +49,8 @@ const MAILBOX: usize = 256;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// How soon an offer that was not taken is sent again.
 const SEND_AGAIN_AFTER: Duration = Duration::from_millis(1);
+/// How often backlogs are looked at for how long they have waited.
+const LOOK_FOR_OLD_EVERY: Duration = Duration::from_secs(5);
 /// The wait between two sweeps while there is more.
 const SWEEP_PAUSE: Duration = Duration::from_millis(20);
 
@@ -66,6 +73,10 @@ pub struct Parts {
     pub shared: Shared,
     /// Where lanes run; not empty.
     pub homes: Vec<Home>,
+    /// When a subscription is not well.
+    pub patience: Patience,
+    /// Tells of it.
+    pub announcer: Announcer,
     /// Told of the end.
     pub health: Health,
 }
@@ -77,6 +88,8 @@ pub struct Dispatch {
     log: Arc<Log>,
     checkpointer: Checkpointer,
     sync_timeout: Duration,
+    directory: DirectoryHandle,
+    announcer: Announcer,
     health: Health,
     _vital: Vital,
     /// The timer of the next retry, and when it rings.
@@ -94,11 +107,16 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
         let own = DispatchHandle {
             addr: ctx.address(),
         };
+        let directory = parts.shared.directory.clone();
         let lanes = Actors::new(parts.homes, parts.shared, own);
         let bounds = Bounds::with_window(WINDOW);
+        let watch = Watch::new(parts.patience);
+        let (ledger, state) = (parts.ledger, parts.state);
         Dispatch {
-            core: Core::new(Arc::clone(&log), parts.ledger, parts.state, lanes, bounds),
+            core: Core::new(Arc::clone(&log), ledger, state, lanes, bounds, watch),
             log,
+            directory,
+            announcer: parts.announcer,
             checkpointer: parts.checkpointer,
             sync_timeout: parts.sync_timeout,
             _vital: parts.health.vital("dispatch actor"),
@@ -123,6 +141,10 @@ impl Actor for Dispatch {
         ctx.run_interval(CHECKPOINT_EVERY, |dispatch, ctx| {
             dispatch.sweep(ctx);
             dispatch.save(ctx);
+        });
+        ctx.run_interval(LOOK_FOR_OLD_EVERY, |dispatch, _| {
+            dispatch.or_fail(|core| core.look_for_old_backlogs(now_ms()));
+            dispatch.tell();
         });
         self.turn(ctx);
     }
@@ -172,9 +194,25 @@ impl Dispatch {
         self.write(turn.checkpoint, ctx);
         self.send_again_later(ctx);
         self.arm(ctx);
+        self.tell();
         if turn.more && !self.going_on {
             self.going_on = true;
             ctx.notify(GoOn);
+        }
+    }
+
+    /// Has done what was found out about subscriptions that are not well.
+    fn tell(&mut self) {
+        for telling in self.core.tellings() {
+            match telling {
+                Telling::Pause(id, reason) => {
+                    let directory = self.directory.clone();
+                    actix::spawn(async move { pause::pause(&directory, id, reason).await });
+                }
+                Telling::Tell(id, news, number) => {
+                    actix::spawn(self.announcer.clone().tell(id, news, number));
+                }
+            }
         }
     }
 

@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use actix::ArbiterHandle;
 
 use super::handle::DispatchHandle;
-use super::lanes::Outlet;
+use super::lanes::{Instruction, Outlet};
 use crate::actors::delivery::{self, LaneHandle, Shared};
 use crate::domain::ids::SubscriptionId;
 use crate::outbound::Client;
-use crate::store::ledger::Todo;
 
 /// Where lanes run: a thread, and the client of that thread.
 #[derive(Debug, Clone)]
@@ -42,7 +41,11 @@ impl Actors {
 }
 
 impl Outlet for Actors {
-    fn offer(&mut self, subscription: SubscriptionId, todos: Vec<Todo>) -> Option<Vec<Todo>> {
+    fn tell(
+        &mut self,
+        subscription: SubscriptionId,
+        instructions: Vec<Instruction>,
+    ) -> Option<Vec<Instruction>> {
         let handle = self.handles.entry(subscription).or_insert_with(|| {
             // Ids are random, so lanes spread evenly.
             let at = usize::try_from(subscription.to_bits()).unwrap_or(0) % self.homes.len();
@@ -50,7 +53,7 @@ impl Outlet for Actors {
             let (shared, dispatch) = (self.shared.clone(), self.dispatch.clone());
             delivery::start(arbiter, subscription, shared, dispatch, client.clone())
         });
-        handle.offer(todos)
+        handle.tell(instructions)
     }
 
     fn stop(&mut self, subscription: SubscriptionId) {

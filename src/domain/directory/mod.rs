@@ -1,4 +1,4 @@
-//! Who there is: accounts, integrations, keys, subscriptions.
+//! Who there is: accounts, integrations, keys, subscriptions; and what somebody asked for.
 //!
 //! A directory is what its changes, applied in order, add up to. The same changes in the same order
 //! give the same directory wherever they are applied: in the live view, in the dispatcher's view as
@@ -17,7 +17,10 @@ pub use self::records::{
     SubscriptionStatus,
 };
 use super::audit::Deed;
-use super::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
+use super::delivery::Attempt;
+use super::event::Place;
+use super::ids::{AccountId, DeliveryId, IntegrationId, KeyId, SubscriptionId, TaskId};
+use super::task::Task;
 
 /// The most subscriptions one account may have: the bound on the fan-out of an event.
 pub const MAX_SUBSCRIPTIONS: usize = 10_000;
@@ -55,6 +58,36 @@ pub enum Change {
     DeleteAccount(AccountId),
     /// Somebody did something. It changes nobody's standing; it is kept to be told.
     Audited(Arc<Deed>),
+    /// A task was asked for, went on or ended.
+    PutTask(Arc<Task>),
+    /// A task that is over is forgotten.
+    DeleteTask(TaskId),
+    /// Deliveries are to be attempted again, or come to be once more. It changes nobody's standing.
+    Steered(Arc<[Steered]>),
+    /// Deliveries were given up. It changes nobody's standing.
+    Cancelled(Arc<[Attempt]>),
+}
+
+/// A delivery that somebody wants attempted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steered {
+    /// Which.
+    pub delivery: DeliveryId,
+    /// The place that its event was accepted at.
+    pub place: Place,
+    /// When it is to be attempted, in milliseconds of Unix time.
+    pub at_ms: u64,
+    /// What is to be done.
+    pub steer: Steer,
+}
+
+/// How a delivery is steered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Steer {
+    /// One that is open begins its schedule anew. Any other stays as it is.
+    Retry,
+    /// One that is not there comes to be; its event stands at this place now.
+    Replay(Place),
 }
 
 impl Change {
@@ -70,6 +103,15 @@ impl Change {
             Self::DeleteKey(id) => id.to_string(),
             Self::DeleteSubscription(id) => id.to_string(),
             Self::Audited(deed) => deed.target.clone(),
+            Self::PutTask(it) => it.id.to_string(),
+            Self::DeleteTask(id) => id.to_string(),
+            Self::Steered(all) => all
+                .first()
+                .map_or_else(String::new, |it| it.delivery.to_string()),
+            Self::Cancelled(all) => {
+                let first = all.first().map(Attempt::delivery);
+                first.map_or_else(String::new, |id| id.to_string())
+            }
             Self::KeysUsed(_) => String::new(),
         }
     }
@@ -82,6 +124,7 @@ pub struct Directory {
     integrations: BTreeMap<IntegrationId, Arc<Integration>>,
     keys: BTreeMap<KeyId, Arc<KeyRecord>>,
     subscriptions: BTreeMap<SubscriptionId, Arc<Subscription>>,
+    tasks: BTreeMap<TaskId, Arc<Task>>,
 }
 
 impl Directory {
@@ -124,8 +167,15 @@ impl Directory {
                 self.integrations.retain(|_, it| it.account != *id);
                 self.keys.retain(|_, it| it.account != *id);
                 self.subscriptions.retain(|_, it| it.account != *id);
+                self.tasks.retain(|_, it| it.account != *id);
             }
-            Change::Audited(_) => {}
+            Change::PutTask(task) => {
+                self.tasks.insert(task.id, Arc::clone(task));
+            }
+            Change::DeleteTask(id) => {
+                self.tasks.remove(id);
+            }
+            Change::Audited(_) | Change::Steered(_) | Change::Cancelled(_) => {}
         }
     }
 
@@ -136,6 +186,7 @@ impl Directory {
             Change::PutIntegration(it) => self.integrations.get(&it.id) == Some(it),
             Change::PutKey(it) => self.keys.get(&it.id) == Some(it),
             Change::PutSubscription(it) => self.subscriptions.get(&it.id) == Some(it),
+            Change::PutTask(it) => self.tasks.get(&it.id) == Some(it),
             _ => false,
         }
     }
@@ -155,10 +206,15 @@ impl Directory {
             .subscriptions
             .values()
             .map(|it| Change::PutSubscription(Arc::clone(it)));
+        let tasks = self
+            .tasks
+            .values()
+            .map(|it| Change::PutTask(Arc::clone(it)));
         accounts
             .chain(integrations)
             .chain(keys)
             .chain(subscriptions)
+            .chain(tasks)
             .collect()
     }
 
@@ -180,6 +236,16 @@ impl Directory {
     /// The subscription of this id.
     pub fn subscription(&self, id: SubscriptionId) -> Option<&Arc<Subscription>> {
         self.subscriptions.get(&id)
+    }
+
+    /// The task of this id.
+    pub fn task(&self, id: TaskId) -> Option<&Arc<Task>> {
+        self.tasks.get(&id)
+    }
+
+    /// All tasks, by id.
+    pub fn tasks(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks.values()
     }
 
     /// All accounts, by id.

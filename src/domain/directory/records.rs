@@ -7,6 +7,7 @@ use crate::domain::event_type::TypePattern;
 use crate::domain::filter::Filter;
 use crate::domain::format::Format;
 use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
+use crate::domain::ordering::Ordering;
 use crate::domain::permission::Permissions;
 use crate::domain::rate::Quota;
 use crate::domain::retry::Schedule;
@@ -172,6 +173,8 @@ pub struct Subscription {
     pub max_in_flight: Option<u16>,
     /// How many attempts may begin in a second; as many as there are when there is none.
     pub rate_limit: Option<u32>,
+    /// In which order its events go out.
+    pub ordering: Ordering,
     /// When failures are tried again; the configured schedule when there is none.
     pub retry_schedule: Option<Schedule>,
     /// Whether it is sent to.
@@ -207,10 +210,17 @@ impl Subscription {
             headers: Vec::new(),
             max_in_flight: None,
             rate_limit: None,
+            ordering: Ordering::None,
             retry_schedule: None,
             status: SubscriptionStatus::Active,
             created_at_ms,
         }
+    }
+
+    /// Whether it wants to hear of the relay's own events. Of such a subscription nothing is told, to
+    /// itself or another: so no telling leads to more of it.
+    pub fn is_operational(&self) -> bool {
+        self.events.iter().any(TypePattern::is_operational)
     }
 
     /// The keys that sign at this time, the newest first.

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::path::{self, Segment};
 use super::{
-    Condition, FilterError, MAX_CONDITIONS, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_PATH_SEGMENTS,
-    Order, Segment, Test,
+    Condition, FilterError, MAX_CONDITIONS, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, Order, Test,
 };
 
 /// Compiles a whole filter.
@@ -100,30 +100,7 @@ impl Compiler {
 
     /// `below` and the names in a dotted path.
     fn path(&self, text: &str, below: &[Segment]) -> Result<Vec<Segment>, FilterError> {
-        let mut path = below.to_vec();
-        let mut name = String::new();
-        let mut letters = text.chars();
-        loop {
-            match letters.next() {
-                Some('\\') => name.extend(letters.next()),
-                Some(letter) if letter != '.' => name.push(letter),
-                end => {
-                    path.push(match name.as_str() {
-                        "" => return Err(self.fault("a path has an empty name")),
-                        "$" => Segment::Any,
-                        _ => Segment::Name(std::mem::take(&mut name)),
-                    });
-                    name.clear();
-                    if end.is_none() {
-                        break;
-                    }
-                }
-            }
-        }
-        if path.len() > MAX_PATH_SEGMENTS {
-            return Err(self.fault(format!("a path has at most {MAX_PATH_SEGMENTS} names")));
-        }
-        Ok(path)
+        path::parse(text, below).map_err(|error| self.fault(error.to_string()))
     }
 
     fn test(&mut self, path: Vec<Segment>, test: Test) -> Result<Condition, FilterError> {

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
-use super::{Condition, Order, Segment, Test};
+use super::path::any_at;
+use super::{Condition, Order, Test};
 
 /// Whether a condition holds for a body.
 pub fn holds(condition: &Condition, body: &Value) -> bool {
@@ -14,28 +15,6 @@ pub fn holds(condition: &Condition, body: &Value) -> bool {
         Condition::Not(not) => !holds(not, body),
         Condition::At(path, test) => any_at(path, body, &mut |value| passes(test, value)),
         Condition::Exists(path, wanted) => any_at(path, body, &mut |_| true) == *wanted,
-    }
-}
-
-/// Whether any value that a path leads to is wanted.
-fn any_at(path: &[Segment], value: &Value, wanted: &mut impl FnMut(&Value) -> bool) -> bool {
-    let Some((segment, rest)) = path.split_first() else {
-        return wanted(value);
-    };
-    match (segment, value) {
-        (Segment::Name(name), Value::Object(members)) => members
-            .get(name)
-            .is_some_and(|member| any_at(rest, member, wanted)),
-        (Segment::Name(name), Value::Array(elements)) => match name.parse::<usize>() {
-            Ok(number) => elements
-                .get(number)
-                .is_some_and(|element| any_at(rest, element, wanted)),
-            Err(_) => elements.iter().any(|it| any_at(path, it, wanted)),
-        },
-        (Segment::Any, Value::Array(elements)) => {
-            elements.iter().any(|it| any_at(rest, it, wanted))
-        }
-        _ => false,
     }
 }
 

@@ -6,11 +6,11 @@
 //! in length, depth and conditions. To judge an event never fails: what is not there, or of another kind,
 //! does not match.
 //!
-//! A path leads through arrays: it matches if any element does, unless a segment is an element's number.
-//! `$` stands for any element, too. A dot in a name is written `\.`.
+//! A [`path`] that leads through an array matches if any element does.
 
 mod compile;
 mod judge;
+pub mod path;
 
 use std::fmt;
 
@@ -18,6 +18,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use self::path::Segment;
 use super::event::Event;
 
 /// The longest filter, in bytes of JSON.
@@ -56,14 +57,6 @@ enum Condition {
     At(Vec<Segment>, Test),
     /// Whether there is a value at a path.
     Exists(Vec<Segment>, bool),
-}
-
-/// One step of a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Segment {
-    Name(String),
-    /// Every element of an array.
-    Any,
 }
 
 /// What is asked of one value.

@@ -24,6 +24,7 @@ use crate::domain::audit::Action;
 use crate::domain::delivery::Outcome;
 use crate::domain::directory::{Change, LiveKey, Subscription, SubscriptionStatus};
 use crate::domain::ids::SubscriptionId;
+use crate::domain::ordering::Ordering;
 use crate::domain::permission::Permission;
 use crate::domain::signature::{MAX_LIVE_KEYS, SigningKey};
 use crate::domain::time;
@@ -47,6 +48,8 @@ struct Create {
     headers: BTreeMap<String, String>,
     max_in_flight: Option<u16>,
     rate_limit: Option<u32>,
+    #[serde(default)]
+    ordering: Ordering,
     retry_schedule: Option<Vec<String>>,
 }
 
@@ -66,6 +69,7 @@ struct Update {
     max_in_flight: Patch<u16>,
     #[serde(default)]
     rate_limit: Patch<u32>,
+    ordering: Option<Ordering>,
     #[serde(default)]
     retry_schedule: Patch<Vec<String>>,
 }
@@ -141,6 +145,7 @@ fn plan(
         headers: reading::headers(&create.headers, &relay.vault, id)?,
         max_in_flight: create.max_in_flight.map(reading::in_flight).transpose()?,
         rate_limit: create.rate_limit.map(reading::rate).transpose()?,
+        ordering: create.ordering,
         retry_schedule: waits.map(reading::schedule).transpose()?,
         ..Subscription::new(id, who.account(), url, events, secret, now_ms())
     };
@@ -203,6 +208,7 @@ fn updated(relay: &Relay, old: &Subscription, update: Update) -> Result<Subscrip
     new.headers = (update.headers.apply(Some(new.headers), headers)?).unwrap_or_default();
     new.max_in_flight = (update.max_in_flight).apply(new.max_in_flight, reading::in_flight)?;
     new.rate_limit = update.rate_limit.apply(new.rate_limit, reading::rate)?;
+    new.ordering = update.ordering.unwrap_or(new.ordering);
     let waits = update.retry_schedule;
     new.retry_schedule = waits.apply(new.retry_schedule, |waits| reading::schedule(&waits))?;
     Ok(new)

@@ -11,6 +11,7 @@ use crate::domain::directory::{Subscription, SubscriptionStatus};
 use crate::domain::duration::format_duration;
 use crate::domain::event_type::TypePattern;
 use crate::domain::ids::{EventId, IntegrationId, SubscriptionId};
+use crate::domain::ordering::Ordering;
 use crate::domain::time;
 use crate::http::deliveries::AttemptView;
 
@@ -28,6 +29,7 @@ pub struct SubscriptionView {
     headers: BTreeMap<String, &'static str>,
     max_in_flight: Option<u16>,
     rate_limit: Option<u32>,
+    ordering: Ordering,
     retry_schedule: Option<Vec<String>>,
     status: &'static str,
     paused_reason: Option<String>,
@@ -91,6 +93,7 @@ impl SubscriptionView {
             headers: headers.map(|it| (it.name.clone(), HIDDEN)).collect(),
             max_in_flight: subscription.max_in_flight,
             rate_limit: subscription.rate_limit,
+            ordering: subscription.ordering.clone(),
             retry_schedule: schedule.map(|it| it.waits_ms().iter().map(wait).collect()),
             status,
             paused_reason,

@@ -16,7 +16,7 @@
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 40;
 /// The format that this release writes.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 /// `previous` of the very first record.
 pub const NO_PREVIOUS: u64 = u64::MAX;
 

@@ -30,6 +30,7 @@ impl Ledger {
                 self.change_all(&owned, effects)?;
                 self.forget_deeds(*id)?;
             }
+            Change::PutSubscription(new) => self.note_change(new, effects),
             _ => {}
         }
         self.directory.apply(change);
@@ -53,12 +54,25 @@ impl Ledger {
             Change::DeleteIntegration(id) => self.overlay.remove(rows::record(b'I', id.to_bits())),
             Change::DeleteKey(id) => self.overlay.remove(rows::record(b'K', id.to_bits())),
             Change::DeleteSubscription(id) => {
+                self.forget_trouble(*id);
                 self.table.forget();
                 self.overlay.remove(rows::record(b'S', id.to_bits()));
                 self.gone.push(*id);
                 effects.push(Effect::Unsubscribed(*id));
             }
             Change::Audited(deed) => self.note(deed)?,
+            Change::PutTask(it) => self.put_record(b'T', it.id.to_bits(), change)?,
+            Change::DeleteTask(id) => self.overlay.remove(rows::record(b'T', id.to_bits())),
+            Change::Steered(all) => {
+                for steered in all.iter() {
+                    self.steer(steered, effects)?;
+                }
+            }
+            Change::Cancelled(all) => {
+                for attempt in all.iter() {
+                    self.settle(attempt, effects)?;
+                }
+            }
         }
         Ok(())
     }
@@ -79,9 +93,11 @@ impl Ledger {
         let subscriptions = directory.subscriptions().filter(|it| it.account == account);
         let integrations = directory.integrations().filter(|it| it.account == account);
         let keys = directory.keys().filter(|it| it.account == account);
+        let tasks = directory.tasks().filter(|it| it.account == account);
         subscriptions
             .map(|it| Change::DeleteSubscription(it.id))
             .chain(keys.map(|it| Change::DeleteKey(it.id)))
+            .chain(tasks.map(|it| Change::DeleteTask(it.id)))
             .chain(integrations.map(|it| Change::DeleteIntegration(it.id)))
             .collect()
     }

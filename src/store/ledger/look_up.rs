@@ -21,13 +21,16 @@ impl From<Entry> for Todo {
             at: entry.at,
             event: entry.delivery.event,
             attempts: entry.delivery.attempts,
+            forgiven: entry.delivery.forgiven,
+            group: entry.delivery.group,
+            due_ms: entry.delivery.due_ms(),
         }
     }
 }
 
 impl Ledger {
-    /// What waits for its first attempt after `after`, in order.
-    pub fn waiting(
+    /// What stands in line after `after`, in order.
+    pub fn in_line(
         &self,
         subscription: SubscriptionId,
         after: Option<Slot>,
@@ -35,11 +38,11 @@ impl Ledger {
     ) -> Result<Vec<Todo>, StoreError> {
         let entries = self
             .backlog
-            .waiting(&self.overlay, subscription, after, limit)?;
+            .in_line(&self.overlay, subscription, after, limit)?;
         Ok(entries.into_iter().map(Todo::from).collect())
     }
 
-    /// What is due again by now, the longest due first.
+    /// What is due again by now and stands outside of the line, the longest due first.
     pub fn due(
         &self,
         subscription: SubscriptionId,
@@ -52,7 +55,7 @@ impl Ledger {
         Ok(entries.into_iter().map(Todo::from).collect())
     }
 
-    /// When the next retry of a subscription is due that is not due by now.
+    /// When the next retry of a subscription outside of the line is due that is not due by now.
     pub fn next_due_ms(
         &self,
         subscription: SubscriptionId,
@@ -62,9 +65,33 @@ impl Ledger {
             .next_due_ms(&self.overlay, subscription, now_ms)
     }
 
+    /// The subscriptions that have something open.
+    pub fn backlogged(&self) -> impl Iterator<Item = SubscriptionId> {
+        self.backlog.subscriptions()
+    }
+
+    /// The first delivery of a subscription that is to be attempted, replays aside.
+    pub fn oldest_pending(
+        &self,
+        subscription: SubscriptionId,
+    ) -> Result<Option<Entry>, StoreError> {
+        self.backlog.oldest_pending(&self.overlay, subscription)
+    }
+
     /// How many deliveries of a subscription stand so.
     pub fn count(&self, subscription: SubscriptionId, status: Status) -> usize {
         self.backlog.count(subscription, status)
+    }
+
+    /// The deliveries of a subscription that are not settled for good, after `after`, in order: a few
+    /// pages of them, and none only where there are no more.
+    pub fn open_some(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<Slot>,
+        pages: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.backlog.some(&self.overlay, subscription, after, pages)
     }
 
     /// The deliveries of the event that was accepted at a place that are not settled for good.

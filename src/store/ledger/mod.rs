@@ -12,9 +12,14 @@ mod carry;
 mod directory;
 mod look_up;
 mod save;
+mod settle;
+mod steer;
+mod trouble;
 
 pub use self::look_up::Open;
+pub use self::trouble::Trouble;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::backlog::Backlog;
@@ -24,12 +29,15 @@ use super::log::LogRecord;
 use super::state::State;
 use super::state::overlay::Overlay;
 use super::state::rows::{self, KeyedRequest, Meta, Slot};
-use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
-use crate::domain::directory::Directory;
+use crate::domain::delivery::{OpenDelivery, OpenState};
+use crate::domain::directory::{Directory, Subscription};
 use crate::domain::event::{Event, Place};
 use crate::domain::filter::Body;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::domain::matching::MatchTable;
+use crate::domain::news::News;
+use crate::domain::ordering::Group;
+use crate::domain::retry::Schedule;
 
 /// A row of the sparse index stands for at least this much journal.
 const INDEX_EVERY_BYTES: u64 = 256 << 10;
@@ -37,29 +45,35 @@ const INDEX_EVERY_BYTES: u64 = 256 << 10;
 /// a turn or outgrows a checkpoint.
 const MAX_EFFECTS: usize = 4096;
 
-/// What applying a record means for the lanes.
+/// What applying a record means for the lanes, and for those who want to hear of it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// A delivery came to be. It waits for its first attempt, or until a time.
-    Created {
-        /// For whom.
-        subscription: SubscriptionId,
-        /// Which.
-        slot: Slot,
-        /// The event's id.
-        event: EventId,
-        /// The time, if its schedule starts with a wait.
-        due_ms: Option<u64>,
-    },
-    /// An attempt was taken into account.
+    /// A delivery came to be.
+    Created(SubscriptionId, Todo),
+    /// An attempt was taken into account, or a delivery ended without one.
     Settled {
         /// Whose.
         subscription: SubscriptionId,
         /// Which.
         slot: Slot,
-        /// When it is due again, if it is.
-        due_ms: Option<u64>,
+        /// How it is to go on, if it is.
+        next: Option<Todo>,
+        /// It was not the lane's own attempt: should the lane have it, it is to let it be.
+        unasked: bool,
     },
+    /// Somebody wants a delivery attempted earlier than it was to be.
+    Hurried(SubscriptionId, Todo),
+    /// An attempt failed, after nothing but failures.
+    Failed {
+        /// Whose.
+        subscription: SubscriptionId,
+        /// The trouble so far.
+        trouble: Trouble,
+        /// When it began, in milliseconds of Unix time.
+        at_ms: u64,
+    },
+    /// Something that operators want to hear of.
+    News(SubscriptionId, News),
     /// A subscription is gone.
     Unsubscribed(SubscriptionId),
 }
@@ -75,6 +89,20 @@ pub struct Todo {
     pub event: EventId,
     /// Attempts made so far.
     pub attempts: u16,
+    /// Those of them that its schedule does not count.
+    pub forgiven: u16,
+    /// The deliveries that it must keep its order with.
+    pub group: Option<Group>,
+    /// When it is due, in milliseconds of Unix time; 0 is at once.
+    pub due_ms: u64,
+}
+
+impl Todo {
+    /// Whether it stands in line, and so goes with the lane until it is settled for good. Any other goes
+    /// when it is due, and comes back with each failure.
+    pub fn is_in_line(&self) -> bool {
+        self.group.is_some() || self.due_ms == 0
+    }
 }
 
 /// See the module.
@@ -87,6 +115,7 @@ pub struct Ledger {
     directory: Directory,
     table: MatchTable,
     meta: Meta,
+    troubles: HashMap<SubscriptionId, Trouble>,
     /// Where the last event of the sparse index stands.
     indexed_at: Option<u64>,
     first_wait_ms: u64,
@@ -115,6 +144,7 @@ impl Ledger {
                 started_at: start,
                 retired: 0,
             },
+            troubles: HashMap::new(),
             indexed_at: None,
             first_wait_ms,
             blank: true,
@@ -135,7 +165,7 @@ impl Ledger {
             return Ok(None);
         }
         let mut ledger = Self::blank(Arc::clone(state), store_id, 0, first_wait_ms);
-        for prefix in *b"AIKS" {
+        for prefix in *b"AIKST" {
             for row in state.range(rows::all(prefix)) {
                 let change = rows::decode("a directory record", &row?.1)?;
                 ledger.directory.apply(&change);
@@ -146,6 +176,7 @@ impl Ledger {
             ledger.indexed_at = Some(rows::decode("an index row", &position)?);
         }
         ledger.backlog = Backlog::load(state)?;
+        ledger.troubles = trouble::load(state)?;
         let open = ledger.backlog.subscriptions();
         let gone = open.filter(|id| ledger.directory.subscription(*id).is_none());
         ledger.gone = gone.collect();
@@ -256,83 +287,49 @@ impl Ledger {
         }
         let matching = self.table.matching(&self.directory, meta);
         let mut body = Body::of(event);
-        for &subscription in matching.iter() {
-            let filter = self.directory.subscription(subscription);
-            let filter = filter.and_then(|subscription| subscription.filter.as_ref());
+        for &id in matching.iter() {
+            let Some(subscription) = self.directory.subscription(id) else {
+                continue;
+            };
+            let filter = subscription.filter.as_ref();
             if filter.is_some_and(|filter| !filter.wants(body.read())) {
                 continue;
             }
-            let slot = Slot {
-                place,
-                generation: 0,
-            };
             let wait_ms = self.first_wait_ms(subscription);
             let due_ms = (wait_ms > 0).then(|| meta.accepted_at_ms.saturating_add(wait_ms));
             let state = due_ms.map_or(OpenState::Waiting, |due_ms| OpenState::Retrying { due_ms });
             let delivery = OpenDelivery {
-                event: meta.id,
-                attempts: 0,
+                group: subscription.ordering.group(&mut body),
                 state,
+                ..OpenDelivery::waiting(meta.id)
             };
-            let at = place;
-            let entry = backlog::Entry { slot, at, delivery };
-            self.backlog.put(&self.overlay, subscription, entry)?;
-            effects.push(Effect::Created {
-                subscription,
-                slot,
-                event: meta.id,
-                due_ms,
-            });
+            self.create(id, place, delivery, effects)?;
         }
         Ok(())
     }
 
-    fn first_wait_ms(&self, subscription: SubscriptionId) -> u64 {
-        let own = self.directory.subscription(subscription);
-        let own = own.and_then(|subscription| subscription.retry_schedule.as_ref());
-        own.map_or(
-            self.first_wait_ms,
-            super::super::domain::retry::Schedule::first_wait_ms,
-        )
+    /// A first delivery of the event that is accepted at a place.
+    fn create(
+        &mut self,
+        subscription: SubscriptionId,
+        place: Place,
+        delivery: OpenDelivery,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), StoreError> {
+        let slot = Slot {
+            place,
+            generation: 0,
+        };
+        let at = place;
+        let entry = backlog::Entry { slot, at, delivery };
+        self.backlog.put(&self.overlay, subscription, entry)?;
+        effects.push(Effect::Created(subscription, entry.into()));
+        Ok(())
     }
 
-    fn settle(&mut self, attempt: &Attempt, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
-        let subscription = attempt.subscription;
-        let slot = Slot {
-            place: attempt.place,
-            generation: attempt.generation,
-        };
-        let deleted = self.directory.subscription(subscription).is_none();
-        let state = match attempt.outcome {
-            Outcome::Retry { due_ms } if !deleted => Some(OpenState::Retrying { due_ms }),
-            Outcome::Dead if !deleted => Some(OpenState::Dead),
-            _ => None,
-        };
-        let settled = |entry: backlog::Entry| {
-            let attempts = attempt.number;
-            let event = entry.delivery.event;
-            let delivery = |state| OpenDelivery {
-                event,
-                attempts,
-                state,
-            };
-            state.map(|state| backlog::Entry {
-                delivery: delivery(state),
-                ..entry
-            })
-        };
-        let overlay = &mut self.overlay;
-        let open = self.backlog.change(overlay, subscription, slot, settled)?;
-        let due_ms = match state {
-            Some(OpenState::Retrying { due_ms }) if open => Some(due_ms),
-            _ => None,
-        };
-        effects.push(Effect::Settled {
-            subscription,
-            slot,
-            due_ms,
-        });
-        Ok(())
+    fn first_wait_ms(&self, subscription: &Subscription) -> u64 {
+        let own = subscription.retry_schedule.as_ref();
+        own.map_or(self.first_wait_ms, Schedule::first_wait_ms)
     }
 
     fn put_key(&mut self, scope: &[u8; 16], row: &KeyedRequest) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::backlog::MAX_ENTRIES;
 use super::*;
+use crate::domain::delivery::Outcome;
 use crate::domain::directory::Change;
 use crate::domain::directory::fixtures::subscription;
 use crate::domain::event::IdempotencyMark;
@@ -288,12 +289,9 @@ fn a_wide_fan_out_is_applied_in_steps_and_none_is_missed_or_doubled() {
         let created: Vec<_> = created
             .into_iter()
             .map(|effect| match effect {
-                Effect::Created {
-                    subscription,
-                    slot,
-                    event,
-                    due_ms: None,
-                } => (slot.place.index, subscription, event),
+                Effect::Created(of, todo) if todo.due_ms == 0 => {
+                    (todo.slot.place.index, of, todo.event)
+                }
                 other => panic!("{other:?}"),
             })
             .collect();

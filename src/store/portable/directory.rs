@@ -12,6 +12,7 @@ use crate::domain::event_type::TypePattern;
 use crate::domain::filter::Filter;
 use crate::domain::format::Format;
 use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
+use crate::domain::ordering::Ordering;
 use crate::domain::permission::Permissions;
 use crate::domain::rate::Quota;
 use crate::domain::retry::Schedule;
@@ -98,6 +99,8 @@ pub struct SubscriptionLine {
     max_in_flight: Option<u16>,
     #[serde(default)]
     rate_limit: Option<u32>,
+    #[serde(default)]
+    ordering: Ordering,
     retry_schedule_ms: Option<Vec<u64>>,
     /// Why it is paused, if it is.
     paused: Option<String>,
@@ -254,6 +257,7 @@ impl SubscriptionLine {
             headers,
             max_in_flight,
             rate_limit,
+            ordering,
             retry_schedule,
             status,
             created_at_ms,
@@ -287,6 +291,7 @@ impl SubscriptionLine {
             headers: headers.iter().map(header).collect::<Result<_, _>>()?,
             max_in_flight: *max_in_flight,
             rate_limit: *rate_limit,
+            ordering: ordering.clone(),
             retry_schedule_ms: schedule.map(|schedule| schedule.waits_ms().to_vec()),
             paused: match status {
                 SubscriptionStatus::Active => None,
@@ -335,6 +340,7 @@ impl SubscriptionLine {
             headers: headers.collect::<Result<_, String>>()?,
             max_in_flight: self.max_in_flight,
             rate_limit: self.rate_limit,
+            ordering: self.ordering,
             retry_schedule: schedule.map_err(|error| format!("retry_schedule_ms {error}"))?,
             status: match self.paused {
                 None => SubscriptionStatus::Active,

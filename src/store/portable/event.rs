@@ -10,6 +10,7 @@ use crate::domain::delivery::{OpenDelivery, OpenState};
 use crate::domain::event::{Content, Event, EventMeta, Place};
 use crate::domain::event_type::EventType;
 use crate::domain::ids::{AccountId, EventId, IntegrationId, SubscriptionId};
+use crate::domain::ordering::Group;
 use crate::store::carried::{CarriedDelivery, CarriedEvent, CarriedKey};
 use crate::store::ledger::Open;
 use crate::store::state::rows::KeyedRequest;
@@ -53,6 +54,12 @@ pub struct DeliveryLine {
     pub subscription_id: SubscriptionId,
     pub generation: u16,
     attempts: u16,
+    /// Attempts that its schedule does not count.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    forgiven: u16,
+    /// What it keeps its order with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<Group>,
     state: StateLine,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<Time>,
@@ -75,6 +82,12 @@ pub struct IdempotencyLine {
     body: Hex<16>,
     uuids: Vec<EventId>,
     expires_at: Time,
+}
+
+/// Left out where it says nothing.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 impl EventLine {
@@ -175,6 +188,8 @@ impl DeliveryLine {
             subscription_id: *subscription,
             generation: entry.slot.generation,
             attempts: entry.delivery.attempts,
+            forgiven: entry.delivery.forgiven,
+            group: entry.delivery.group,
             state,
             due_at,
         }
@@ -193,6 +208,8 @@ impl DeliveryLine {
             delivery: OpenDelivery {
                 event,
                 attempts: self.attempts,
+                forgiven: self.forgiven,
+                group: self.group,
                 state,
             },
         })

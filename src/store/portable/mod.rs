@@ -41,7 +41,7 @@ use crate::domain::sealed::SealError;
 /// What the first line calls the format.
 const FORMAT: &str = "postrider-export";
 /// The version that this release writes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// The longest line that is read: more than the largest event takes, however it is written.
 const MAX_LINE_BYTES: u64 = 64 << 20;
 

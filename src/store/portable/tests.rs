@@ -381,6 +381,6 @@ fn an_export_that_is_cut_off_foreign_or_newer_is_refused() {
     ] {
         assert!(refusal(foreign).contains("this is no export"), "{foreign}");
     }
-    let newer = text.replacen("\"version\":3", "\"version\":4", 1);
-    assert!(refusal(&newer).contains("newer release (version 4"));
+    let newer = text.replacen("\"version\":4", "\"version\":5", 1);
+    assert!(refusal(&newer).contains("newer release (version 5"));
 }

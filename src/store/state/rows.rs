@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! m                                       Meta: format, store id, how far the journal was applied
-//! A account · I integration · K key · S subscription      the directory's records
+//! A account · I integration · K key · S subscription · T task      the directory's records
 //! o subscription slot                     a page of deliveries that are not settled for good
+//! f subscription                          Trouble: nothing but failures, since when
 //! u account number                        Deed: what was done to an account
 //! y scope                                 KeyedRequest: an idempotency key and what it answered
 //! z expiry scope                          when that is forgotten
@@ -24,7 +25,7 @@ use crate::store::error::StoreError;
 /// How long an idempotency key is kept: 24 hours.
 pub const IDEMPOTENCY_KEEP_MS: u64 = 24 * 3600 * 1000;
 /// The format of all values that this release writes.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 /// The key of [`Meta`].
 pub const META: &[u8] = b"m";
 
@@ -100,6 +101,11 @@ impl Slot {
         generation: 0,
     };
 
+    /// Of the event that was accepted at a place.
+    pub fn of(place: Place, generation: u16) -> Self {
+        Self { place, generation }
+    }
+
     fn read(bytes: &[u8]) -> Option<Self> {
         let (place, generation) = bytes.split_first_chunk::<12>()?;
         Some(Self {
@@ -123,7 +129,7 @@ fn start(prefix: u8) -> Vec<u8> {
     key
 }
 
-/// A directory record, `prefix` one of `A I K S`.
+/// A directory record, `prefix` one of `A I K S T`.
 pub fn record(prefix: u8, id: u64) -> Vec<u8> {
     let mut key = start(prefix);
     key.extend_from_slice(&id.to_be_bytes());
@@ -149,6 +155,17 @@ pub fn read_page(key: &[u8]) -> Option<(SubscriptionId, Slot)> {
     let (subscription, slot) = key.get(1..)?.split_first_chunk()?;
     let subscription = SubscriptionId::from_bits(u64::from_be_bytes(*subscription));
     Some((subscription, Slot::read(slot)?))
+}
+
+/// The failures of a subscription.
+pub fn trouble(subscription: SubscriptionId) -> Vec<u8> {
+    record(b'f', subscription.to_bits())
+}
+
+/// Reads a key made by [`trouble`].
+pub fn read_trouble(key: &[u8]) -> Option<SubscriptionId> {
+    let bits = key.get(1..)?.first_chunk()?;
+    Some(SubscriptionId::from_bits(u64::from_be_bytes(*bits)))
 }
 
 /// The row of an idempotency key.

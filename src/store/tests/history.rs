@@ -11,10 +11,11 @@ use tempfile::TempDir;
 use self::cuts::Asked;
 use super::model::Model;
 use crate::domain::delivery::{Attempt, Outcome};
-use crate::domain::directory::Change;
 use crate::domain::directory::fixtures::{key, subscription};
+use crate::domain::directory::{Change, Steer, Steered};
 use crate::domain::event::{Event, Place};
-use crate::domain::ids::{AccountId, KeyId, SubscriptionId};
+use crate::domain::ids::{AccountId, DeliveryId, KeyId, SubscriptionId};
+use crate::domain::ordering::Ordering;
 use crate::domain::retry::Schedule;
 use crate::store::committer::Commit;
 use crate::store::disk::real::RealDisk;
@@ -264,13 +265,38 @@ impl History {
                 let used = random.pick(&keys).map(|id| (*id, at_ms))?;
                 Some(Change::KeysUsed(vec![used]))
             }
-            _ => None,
+            _ => self.a_wish(),
         }
+    }
+
+    /// Somebody wants an open delivery attempted, or given up.
+    fn a_wish(&mut self) -> Option<Change> {
+        let open: Vec<_> = self.model.open.iter().collect();
+        let ((place, of), open) = self.random.pick(&open)?;
+        if self.random.chance(30) {
+            let (number, outcome) = (open.attempts, Outcome::Cancelled);
+            let cancelled = attempt(open.event, *place, *of, number, outcome);
+            return Some(Change::Cancelled([cancelled].into()));
+        }
+        let steered = Steered {
+            delivery: DeliveryId {
+                event: open.event,
+                subscription: *of,
+                generation: 0,
+            },
+            place: *place,
+            at_ms: 1 + self.random.below(HORIZON_MS),
+            steer: Steer::Retry,
+        };
+        Some(Change::Steered([steered].into()))
     }
 
     fn a_subscription(&mut self, id: u64) -> Change {
         let pattern = ["**", "a", "a.*", "c"][usize::try_from(self.random.below(4)).unwrap()];
         let mut made = subscription(id, 1 + id % 2, &[pattern]);
+        if self.random.chance(30) {
+            made.ordering = Ordering::Strict;
+        }
         if self.random.chance(30) {
             let waits = vec![self.random.below(2) * 700, 5_000];
             made.retry_schedule = Some(Schedule::new(waits).unwrap());

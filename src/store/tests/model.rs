@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::domain::delivery::{Attempt, OpenDelivery, OpenState, Outcome};
-use crate::domain::directory::{Change, Directory};
+use crate::domain::directory::{Change, Directory, Steered};
 use crate::domain::event::{Event, Place};
+use crate::domain::filter::Body;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::store::ledger::Todo;
 use crate::store::ledger::backlog::Entry;
@@ -35,7 +36,24 @@ impl Model {
                 self.gone
                     .extend(gone.map(|((place, of), open)| (place, of, open.event)));
             }
+            Change::Steered(all) => all.iter().for_each(|it| self.retry(it)),
+            Change::Cancelled(all) => all.iter().for_each(|it| self.settle(it)),
             _ => {}
+        }
+    }
+
+    fn retry(&mut self, steered: &Steered) {
+        let key = (steered.place, steered.delivery.subscription);
+        let Some(open) = self.open.get_mut(&key) else {
+            return;
+        };
+        if open.state == OpenState::Dead {
+            open.group = None;
+        }
+        if open.state != OpenState::Waiting {
+            let due_ms = steered.at_ms;
+            open.state = OpenState::Retrying { due_ms };
+            open.forgiven = open.attempts;
         }
     }
 
@@ -48,6 +66,8 @@ impl Model {
         };
         open.attempts = attempt.number;
         match attempt.outcome {
+            // What died of age while an attempt was under way stays dead.
+            Outcome::Retry { .. } if open.state == OpenState::Dead => {}
             Outcome::Retry { due_ms } => open.state = OpenState::Retrying { due_ms },
             Outcome::Dead => open.state = OpenState::Dead,
             Outcome::Delivered | Outcome::Cancelled => {
@@ -76,9 +96,9 @@ impl Model {
                 },
             };
             let open = OpenDelivery {
-                event: event.meta.id,
-                attempts: 0,
+                group: subscription.ordering.group(&mut Body::of(event)),
                 state,
+                ..OpenDelivery::waiting(event.meta.id)
             };
             self.open.insert((place, subscription.id), open);
         }
@@ -123,7 +143,7 @@ impl Model {
             let mut waiting = Vec::new();
             loop {
                 let after = waiting.last().map(|todo: &Todo| todo.slot);
-                let page = ledger.waiting(subscription, after, 3).unwrap();
+                let page = ledger.in_line(subscription, after, 3).unwrap();
                 if page.is_empty() {
                     break;
                 }
@@ -155,6 +175,9 @@ impl Model {
                 at: *place,
                 event: open.event,
                 attempts: open.attempts,
+                forgiven: open.forgiven,
+                group: open.group,
+                due_ms: open.due_ms(),
             };
             (open.state, todo)
         })
@@ -162,14 +185,14 @@ impl Model {
 
     fn waiting(&self, subscription: SubscriptionId) -> Vec<Todo> {
         let own = self.of(subscription);
-        own.filter(|(state, _)| *state == OpenState::Waiting)
+        own.filter(|(state, todo)| *state != OpenState::Dead && todo.is_in_line())
             .map(|(_, todo)| todo)
             .collect()
     }
 
     fn retrying(&self, subscription: SubscriptionId) -> Vec<(u64, Todo)> {
-        let due = |(state, todo)| match state {
-            OpenState::Retrying { due_ms } => Some((due_ms, todo)),
+        let due = |(state, todo): (OpenState, Todo)| match state {
+            OpenState::Retrying { due_ms } if todo.group.is_none() => Some((due_ms, todo)),
             _ => None,
         };
         let mut retrying: Vec<_> = self.of(subscription).filter_map(due).collect();

@@ -3,4 +3,5 @@
 //! What a format did not know of was as it is by default.
 
 pub mod plain;
+pub mod unordered;
 pub mod unsealed;

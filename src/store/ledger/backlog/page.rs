@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::domain::delivery::{OpenDelivery, OpenState};
 use crate::domain::event::Place;
-use crate::domain::ids::EventId;
+use crate::domain::ids::{DeliveryId, EventId, SubscriptionId};
+use crate::domain::ordering::Group;
 use crate::store::error::StoreError;
 use crate::store::state::rows::{self, Slot};
 
@@ -16,7 +17,7 @@ use crate::store::state::rows::{self, Slot};
 /// each checkpoint writes anew, cost too much; fewer would make a long backlog many rows.
 pub const MAX_ENTRIES: usize = 128;
 /// What an entry takes on disk, at most; an estimate, for bounding checkpoints.
-pub const ENTRY_BYTES: usize = 32;
+pub const ENTRY_BYTES: usize = 40;
 
 /// One open delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,17 @@ pub struct Entry {
     pub delivery: OpenDelivery,
 }
 
+impl Entry {
+    /// The id of this delivery to a subscription.
+    pub fn id(&self, subscription: SubscriptionId) -> DeliveryId {
+        DeliveryId {
+            event: self.delivery.event,
+            subscription,
+            generation: self.slot.generation,
+        }
+    }
+}
+
 /// What is known of a page that is not in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
@@ -36,9 +48,11 @@ pub struct Summary {
     pub count: usize,
     /// Those that wait for their first attempt.
     pub waiting: usize,
+    /// Those that stand in line.
+    pub in_line: usize,
     /// Those that are dead.
     pub dead: usize,
-    /// When the first of those that are tried again is due.
+    /// When the first of those is due that are tried again outside of the line.
     pub next_due_ms: Option<u64>,
     /// The lowest position that an event of it stands at.
     pub lowest: u64,
@@ -52,6 +66,7 @@ impl Summary {
         let mut summary = Self {
             count: 0,
             waiting: 0,
+            in_line: 0,
             dead: 0,
             next_due_ms: None,
             lowest: u64::MAX,
@@ -68,9 +83,12 @@ impl Summary {
         self.count += 1;
         self.lowest = self.lowest.min(entry.at.position);
         self.first_event = self.first_event.or(Some(entry.delivery.event));
+        let in_line = entry.delivery.is_in_line();
+        self.in_line += usize::from(in_line);
         match entry.delivery.state {
             OpenState::Waiting => self.waiting += 1,
             OpenState::Dead => self.dead += 1,
+            OpenState::Retrying { .. } if in_line => {}
             OpenState::Retrying { due_ms } => {
                 let earlier = self.next_due_ms.map_or(due_ms, |next| next.min(due_ms));
                 self.next_due_ms = Some(earlier);
@@ -90,6 +108,8 @@ struct Stored {
     event_step: u64,
     event_rest: u64,
     attempts: u16,
+    forgiven: u16,
+    group: Option<Group>,
     state: OpenState,
 }
 
@@ -109,6 +129,8 @@ pub fn encode(entries: &[Entry]) -> Result<Vec<u8>, StoreError> {
                 event_step: high.wrapping_sub(event),
                 event_rest: low,
                 attempts: entry.delivery.attempts,
+                forgiven: entry.delivery.forgiven,
+                group: entry.delivery.group,
                 state: entry.delivery.state,
             };
             (position, event) = (place.position, high);
@@ -138,6 +160,8 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, StoreError> {
             delivery: OpenDelivery {
                 event: EventId(Uuid::from_u64_pair(event, stored.event_rest)),
                 attempts: stored.attempts,
+                forgiven: stored.forgiven,
+                group: stored.group,
                 state: stored.state,
             },
         }
@@ -163,6 +187,8 @@ mod tests {
             delivery: OpenDelivery {
                 event: EventId(Uuid::from_u64_pair(n << 20, n.wrapping_mul(u64::MAX / 3))),
                 attempts: 3,
+                forgiven: 2,
+                group: Some(Group(u32::MAX)).filter(|_| n.is_multiple_of(2)),
                 state,
             },
         }
@@ -199,14 +225,17 @@ mod tests {
     #[test]
     fn a_summary_grown_by_entries_is_that_of_all_of_them() {
         let entries = [
-            entry(4, OpenState::Retrying { due_ms: 50 }),
-            entry(5, OpenState::Waiting),
-            entry(6, OpenState::Retrying { due_ms: 40 }),
-            entry(7, OpenState::Dead),
+            entry(5, OpenState::Retrying { due_ms: 50 }),
+            entry(7, OpenState::Waiting),
+            // In line.
+            entry(8, OpenState::Retrying { due_ms: 30 }),
+            entry(9, OpenState::Retrying { due_ms: 40 }),
+            entry(11, OpenState::Dead),
         ];
         let mut grown = Summary::of(&entries[..1]);
         entries[1..].iter().for_each(|entry| grown.add(entry));
         assert_eq!(grown, Summary::of(&entries));
-        assert_eq!((grown.next_due_ms, grown.lowest), (Some(40), 4_000));
+        assert_eq!((grown.next_due_ms, grown.lowest), (Some(40), 5_000));
+        assert_eq!(grown.in_line, 2);
     }
 }

@@ -45,6 +45,14 @@ impl Status {
     }
 }
 
+/// When an entry is due that is tried again outside of the line.
+fn retry_ms(entry: &Entry) -> Option<u64> {
+    match entry.delivery.state {
+        OpenState::Retrying { due_ms } if entry.delivery.group.is_none() => Some(due_ms),
+        _ => None,
+    }
+}
+
 impl Backlog {
     /// How many deliveries of a subscription stand so.
     pub fn count(&self, subscription: SubscriptionId, status: Status) -> usize {
@@ -52,8 +60,8 @@ impl Backlog {
         pages.map(|(_, page)| status.count(&page.summary)).sum()
     }
 
-    /// What waits for its first attempt after `after`, in order.
-    pub fn waiting(
+    /// What stands in line after `after`, in order.
+    pub fn in_line(
         &self,
         overlay: &Overlay,
         subscription: SubscriptionId,
@@ -65,19 +73,18 @@ impl Backlog {
             if found.len() >= limit {
                 break;
             }
-            if page.summary.waiting > 0 {
+            if page.summary.in_line > 0 {
                 let entries = page.look(overlay, (subscription, first))?;
-                let waiting = entries.iter().filter(|entry| {
-                    entry.delivery.state == OpenState::Waiting
-                        && after.is_none_or(|after| entry.slot > after)
+                let in_line = entries.iter().filter(|entry| {
+                    entry.delivery.is_in_line() && after.is_none_or(|after| entry.slot > after)
                 });
-                found.extend(waiting.take(limit - found.len()));
+                found.extend(in_line.take(limit - found.len()));
             }
         }
         Ok(found)
     }
 
-    /// What is due again by now, the longest due first.
+    /// What is due again by now and stands outside of the line, the longest due first.
     pub fn due(
         &self,
         overlay: &Overlay,
@@ -101,18 +108,15 @@ impl Backlog {
             let entries = page.look(overlay, (subscription, first))?;
             let due = entries
                 .iter()
-                .filter_map(|entry| match entry.delivery.state {
-                    OpenState::Retrying { due_ms } if due_ms <= now_ms => Some((due_ms, *entry)),
-                    _ => None,
-                });
-            found.extend(due);
+                .filter_map(|entry| Some((retry_ms(entry)?, *entry)));
+            found.extend(due.filter(|(due_ms, _)| *due_ms <= now_ms));
             found.sort_unstable_by_key(|(due_ms, entry)| (*due_ms, entry.slot));
             found.truncate(limit);
         }
         Ok(found.into_iter().map(|(_, entry)| entry).collect())
     }
 
-    /// When the first is due that is not due by now.
+    /// When the first outside of the line is due that is not due by now.
     pub fn next_due_ms(
         &self,
         overlay: &Overlay,
@@ -124,12 +128,7 @@ impl Backlog {
             let due_ms = match page.summary.next_due_ms {
                 Some(due_ms) if due_ms <= now_ms => {
                     let entries = page.look(overlay, (subscription, *first))?;
-                    let later = entries
-                        .iter()
-                        .filter_map(|entry| match entry.delivery.state {
-                            OpenState::Retrying { due_ms } => Some(due_ms),
-                            _ => None,
-                        });
+                    let later = entries.iter().filter_map(retry_ms);
                     later.filter(|due_ms| *due_ms > now_ms).min()
                 }
                 due_ms => due_ms,
@@ -296,6 +295,44 @@ impl Backlog {
             found.pop_last();
         }
         Ok(found)
+    }
+
+    /// The deliveries of a subscription after `after`, in order: a few pages of them.
+    pub fn some(
+        &self,
+        overlay: &Overlay,
+        subscription: SubscriptionId,
+        after: Option<Slot>,
+        pages: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut found = Vec::new();
+        let from = self.from(subscription, after.unwrap_or(Slot::FIRST));
+        // The first page may hold nothing that is after.
+        for (first, page) in from.take(pages + 1) {
+            let entries = page.look(overlay, (subscription, first))?;
+            let after = |entry: &&Entry| after.is_none_or(|after| entry.slot > after);
+            found.extend(entries.iter().filter(after));
+        }
+        Ok(found)
+    }
+
+    /// The first delivery of a subscription that is to be attempted, replays aside.
+    pub fn oldest_pending(
+        &self,
+        overlay: &Overlay,
+        subscription: SubscriptionId,
+    ) -> Result<Option<Entry>, StoreError> {
+        let pending =
+            |entry: &&Entry| entry.delivery.state != OpenState::Dead && entry.slot.generation == 0;
+        for (&first, page) in self.lanes.get(&subscription).into_iter().flatten() {
+            if page.summary.count > page.summary.dead {
+                let entries = page.look(overlay, (subscription, first))?;
+                if let Some(entry) = entries.iter().find(pending) {
+                    return Ok(Some(*entry));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The pages of a subscription from the one on that a slot would be on.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::domain::delivery::{OpenDelivery, OpenState};
 use crate::domain::event::Place;
+use crate::domain::ordering::Group;
 use crate::store::fixtures::{Random, event_id, scratch};
 use crate::store::state::checkpoint;
 
@@ -68,9 +69,9 @@ impl Lab {
             },
             at: place,
             delivery: OpenDelivery {
-                event: event_id(position),
-                attempts: 0,
+                group: self.random.chance(30).then_some(Group(7)),
                 state: self.state_of_one(),
+                ..OpenDelivery::waiting(event_id(position))
             },
         };
         self.backlog.put(&self.overlay, of, entry).unwrap();
@@ -134,13 +135,21 @@ impl Lab {
     fn check_lane(&mut self, of: SubscriptionId) {
         let limit = usize::try_from(1 + self.random.below(400)).unwrap();
         let after = self.of(of).nth(limit / 2).map(|entry| entry.slot);
-        let waiting: Vec<_> = self
-            .of(of)
-            .filter(|it| it.delivery.state == OpenState::Waiting && Some(it.slot) > after)
-            .take(limit)
-            .collect();
+        let stands = |it: &Entry| match it.delivery.state {
+            OpenState::Waiting => true,
+            OpenState::Retrying { .. } => it.delivery.group.is_some(),
+            OpenState::Dead => false,
+        };
+        let in_line = self.of(of).filter(|it| stands(it) && Some(it.slot) > after);
+        let in_line: Vec<_> = in_line.take(limit).collect();
         let (backlog, overlay) = (&self.backlog, &self.overlay);
-        assert_eq!(backlog.waiting(overlay, of, after, limit).unwrap(), waiting);
+        assert_eq!(backlog.in_line(overlay, of, after, limit).unwrap(), in_line);
+        let some: Vec<_> = self.of(of).filter(|it| Some(it.slot) > after).collect();
+        let found = backlog.some(overlay, of, after, 2).unwrap();
+        assert!(some.starts_with(&found) && found.is_empty() == some.is_empty());
+        let mut pending = self.of(of).filter(|it| it.slot.generation == 0);
+        let pending = pending.find(|it| it.delivery.state != OpenState::Dead);
+        assert_eq!(backlog.oldest_pending(overlay, of).unwrap(), pending);
         let mut retrying: Vec<_> = self
             .of(of)
             .filter_map(|entry| match entry.delivery.state {
@@ -148,6 +157,8 @@ impl Lab {
                 _ => None,
             })
             .collect();
+        let all_retrying = retrying.len();
+        retrying.retain(|(.., entry)| entry.delivery.group.is_none());
         retrying.sort_unstable_by_key(|(due_ms, slot, _)| (*due_ms, *slot));
         let due = retrying.iter().filter(|(due_ms, ..)| *due_ms <= NOW_MS);
         let due: Vec<_> = due.map(|(.., entry)| *entry).take(limit).collect();
@@ -159,7 +170,7 @@ impl Lab {
             .of(of)
             .filter(|it| it.delivery.state == OpenState::Dead);
         assert_eq!(backlog.count(of, Status::Dead), dead.count());
-        assert_eq!(backlog.count(of, Status::Retrying), retrying.len());
+        assert_eq!(backlog.count(of, Status::Retrying), all_retrying);
         if let Some(entry) = self.of(of).next_back() {
             let id = entry.delivery.event;
             let found = backlog.of_id(overlay, &[lane(9), of], id).unwrap();
@@ -256,11 +267,7 @@ fn what_stays_behind_of_many_pages_is_put_together() {
         generation: 0,
     };
     for n in 1..=EVENTS {
-        let delivery = OpenDelivery {
-            event: event_id(n),
-            attempts: 0,
-            state: OpenState::Waiting,
-        };
+        let delivery = OpenDelivery::waiting(event_id(n));
         let (slot, at) = (slot(n), place(n));
         let entry = Entry { slot, at, delivery };
         lab.backlog.put(&lab.overlay, lane(0), entry).unwrap();
