@@ -261,6 +261,9 @@ impl Lane {
             .as_ref()
             .is_some_and(|target| Arc::ptr_eq(&target.subscription, &current));
         if !fresh {
+            if self.target.is_some() {
+                self.core.begin_anew();
+            }
             self.target = Target::of(current, &self.shared.vault);
         }
         self.target.clone()

@@ -12,6 +12,7 @@
 //!  the log ──(only the latest end: nothing is lost, it is read from the log)──▶ dispatch
 //!                          dispatch ──(WINDOW deliveries per lane: they stay in the ledger)──▶ lane
 //!                          dispatch ──(1)──▶ checkpoint thread
+//!  tasks ──(one step at a time: tried again later)──▶ directory
 //!  retention ──(one step at a time: tried again later)──▶ queue
 //!  retention ──(256: tried again later)──▶ dispatch
 //!                          lane ──(MAX_UNJOURNALLED outcomes in all: lanes stop sending)──▶ queue
@@ -39,6 +40,7 @@ pub mod rate_limit;
 pub mod reads;
 pub mod retention;
 pub mod samples;
+pub mod tasks;
 pub mod vault;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -224,11 +224,7 @@ async fn carry_keys(parts: &Parts, oldest: Oldest) -> Result<(), RetentionError>
 /// same events again.
 async fn commit(parts: &Parts, carry: Carry) -> Result<(), RetentionError> {
     parts.queue.carry(carry).await?;
-    let end = parts.log.end();
-    while parts.dispatch.applied().await? < end {
-        tokio::time::sleep(WAIT).await;
-    }
-    Ok(())
+    Ok(parts.dispatch.caught_up(&parts.log).await?)
 }
 
 /// Waits until a checkpoint holds all that is in the log now.

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use actix_web::dev::ServerHandle;
+use dashmap::DashSet;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::actors::announce::Announcer;
@@ -32,7 +33,7 @@ use crate::actors::rate_limit::Quotas;
 use crate::actors::reads::Reads;
 use crate::actors::samples::Samples;
 use crate::actors::vault::VaultError;
-use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit, retention};
+use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit, retention, tasks};
 use crate::config::{Config, Limit};
 use crate::domain::api_key::{self, KeyFormError};
 use crate::domain::rate::Quota;
@@ -249,6 +250,7 @@ fn start_actors(
     let directory = directory::start(&control, ledger.directory().clone(), queue.clone(), &health);
     let auth = auth::start(&control, directory.clone());
     let rate_limit = rate_limit::start(&control, quotas(config));
+    let probed: Arc<DashSet<_>> = Arc::default();
     let shared = Shared {
         log: Arc::clone(&log),
         reads: Reads::default(),
@@ -257,7 +259,7 @@ fn start_actors(
         vault: vault.clone(),
         defaults: Arc::new(defaults(config)?),
         outcomes: outcomes.clone(),
-        probed: Arc::default(),
+        probed: Arc::clone(&probed),
     };
     let sockets = Sockets::new(usize::try_from(open_files::for_receivers()).unwrap_or(usize::MAX));
     let homes = homes(&guard, &sockets)?;
@@ -283,6 +285,12 @@ fn start_actors(
         dispatch: dispatch.clone(),
     };
     retention::start(&control, parts, &health);
+    let parts = tasks::Parts {
+        directory: directory.clone(),
+        dispatch: dispatch.clone(),
+        log: Arc::clone(&log),
+    };
+    let tasks = tasks::start(&control, parts, &health);
     let limits = Limits {
         max_body_bytes: config.ingest.max_body_bytes,
         max_batch_bytes: config.ingest.max_batch_bytes,
@@ -295,8 +303,10 @@ fn start_actors(
         queue,
         dispatch,
         log,
+        probed,
         vault,
         samples,
+        tasks,
         guard,
         health,
         arriving: Arriving::default(),

@@ -92,6 +92,16 @@ actions! {
     SubscriptionDeleted = "subscription.deleted",
     /// A subscription got a new signing key.
     SecretRotated = "subscription.secret_rotated",
+    /// A delivery was to be attempted again.
+    DeliveryRetried = "delivery.retried",
+    /// A delivery was given up.
+    DeliveryCancelled = "delivery.cancelled",
+    /// An event was to be delivered once more.
+    EventReplayed = "event.replayed",
+    /// A task was asked for.
+    TaskCreated = "task.created",
+    /// A task was stopped.
+    TaskCancelled = "task.cancelled",
 }
 
 /// One thing that was done.

@@ -43,6 +43,8 @@ pub struct Breaker {
 
 #[derive(Debug)]
 struct Open {
+    /// When it opened, or the last probe failed.
+    failed_at: Instant,
     probe_at: Instant,
     wait: Duration,
     probing: bool,
@@ -84,6 +86,7 @@ impl Breaker {
         match &mut self.open {
             None if self.failures >= OPENS_AFTER => {
                 self.open = Some(Open {
+                    failed_at: now,
                     probe_at: now + FIRST_WAIT,
                     wait: FIRST_WAIT,
                     probing: false,
@@ -91,11 +94,19 @@ impl Breaker {
             }
             Some(open) if was_probe => {
                 open.wait = (open.wait * 2).min(MAX_WAIT);
+                open.failed_at = now;
                 open.probe_at = now + open.wait;
                 open.probing = false;
             }
             // One that was under way when it opened says nothing new.
             _ => {}
+        }
+    }
+
+    /// Somebody asks for an attempt: the next probe is due as early as the first one would be.
+    pub fn hurry(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.probe_at = open.probe_at.min(open.failed_at + FIRST_WAIT);
         }
     }
 
@@ -160,6 +171,21 @@ mod tests {
         breaker.succeeded();
         assert_eq!(breaker.leave(now), Leave::Any);
         assert!(!breaker.begin());
+    }
+
+    #[test]
+    fn whoever_asks_is_not_made_to_wait_for_a_late_probe_nor_can_he_hammer() {
+        let mut now = Instant::now();
+        let mut breaker = open(now);
+        for _ in 0..10 {
+            now += MAX_WAIT;
+            breaker.begin();
+            breaker.failed(true, now);
+        }
+        assert_eq!(breaker.leave(now), Leave::NotBefore(now + MAX_WAIT));
+        breaker.hurry();
+        breaker.hurry();
+        assert_eq!(breaker.leave(now), Leave::NotBefore(now + FIRST_WAIT));
     }
 
     #[test]

@@ -42,16 +42,7 @@ impl MatchTable {
         }
         let answer: Arc<[SubscriptionId]> = directory
             .subscriptions()
-            .filter(|subscription| {
-                subscription.account == event.account
-                    && subscription
-                        .integration
-                        .is_none_or(|only| only == event.integration)
-                    && subscription
-                        .events
-                        .iter()
-                        .any(|wanted| wanted.matches(&event.event_type))
-            })
+            .filter(|subscription| subscription.may_want(event))
             .map(|subscription| subscription.id)
             .collect();
         if self.remembered.len() >= MAX_REMEMBERED || self.named + answer.len() > MAX_NAMED {

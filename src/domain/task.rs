@@ -56,6 +56,13 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Whether nothing is asked of an event.
+    pub fn is_for_any_event(&self) -> bool {
+        self.integration.is_none()
+            && self.types.is_empty()
+            && (self.since_ms, self.until_ms) == (0, u64::MAX)
+    }
+
     /// Whether an event is one of those.
     pub fn holds(&self, event: &EventMeta) -> bool {
         let integration = self.integration;
@@ -121,6 +128,10 @@ pub struct Task {
     pub examined: u64,
     /// How many of them it did its work with, or would have.
     pub affected: u64,
+    /// How far it is and how far it has to go, in a measure of its own; nothing before it has begun.
+    pub done: u64,
+    /// See above.
+    pub total: u64,
     /// Where it stands.
     pub state: State,
     /// When it was asked for, in milliseconds of Unix time.
@@ -133,5 +144,83 @@ impl Task {
     /// Whether it waits or is under way.
     pub fn is_open(&self) -> bool {
         self.state == State::Running
+    }
+
+    /// How much of it is done, in a hundred.
+    pub fn percent(&self) -> u64 {
+        match self.state {
+            State::Done => 100,
+            _ if self.total == 0 => 0,
+            _ => (self.done.saturating_mul(100) / self.total).min(99),
+        }
+    }
+
+    /// Whether its work is for a delivery that stands so. Where nothing is said, what is dead is tried
+    /// again, and what is not settled is given up.
+    pub fn is_for(&self, status: Status) -> bool {
+        match (self.selection.status, self.work) {
+            (Some(wanted), _) => wanted == status,
+            (None, Work::Retry) => status == Status::Dead,
+            (None, Work::Cancel) => matches!(status, Status::Pending | Status::Retrying),
+            (None, Work::Replay(_)) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(work: Work) -> Task {
+        Task {
+            id: TaskId::from_bits(1),
+            account: AccountId::from_bits(1),
+            work,
+            selection: Selection {
+                subscription: None,
+                integration: None,
+                types: Vec::new(),
+                status: None,
+                since_ms: 0,
+                until_ms: u64::MAX,
+            },
+            dry_run: false,
+            log_end: 0,
+            cursor: Cursor::Start,
+            examined: 0,
+            affected: 0,
+            done: 0,
+            total: 0,
+            state: State::Running,
+            created_at_ms: 0,
+            ended_at_ms: None,
+        }
+    }
+
+    #[test]
+    fn what_is_dead_is_tried_again_and_what_is_not_settled_is_given_up() {
+        let all = [
+            Status::Pending,
+            Status::Retrying,
+            Status::Delivered,
+            Status::Dead,
+            Status::Cancelled,
+        ];
+        let of = |task: &Task| all.map(|status| u8::from(task.is_for(status)));
+        assert_eq!(of(&task(Work::Retry)), [0, 0, 0, 1, 0]);
+        assert_eq!(of(&task(Work::Cancel)), [1, 1, 0, 0, 0]);
+        let mut retry = task(Work::Retry);
+        retry.selection.status = Some(Status::Retrying);
+        assert_eq!(of(&retry), [0, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn it_is_all_done_only_when_it_is_over() {
+        let mut task = task(Work::Retry);
+        assert_eq!(task.percent(), 0);
+        (task.done, task.total) = (7, 7);
+        assert_eq!(task.percent(), 99);
+        task.state = State::Done;
+        assert_eq!(task.percent(), 100);
     }
 }

@@ -12,6 +12,7 @@ use super::{Relay, body};
 use crate::domain::cloudevents::{self, BinaryEvent, Mode};
 use crate::domain::envelope::{self, MAX_DEPTH};
 use crate::domain::event::{Content, NewEvent};
+use crate::domain::event_type::OPERATIONAL;
 
 /// The most events in one batch.
 pub const MAX_BATCH_EVENTS: usize = 1000;
@@ -69,6 +70,9 @@ pub async fn one(request: &HttpRequest, relay: &Relay, payload: Payload) -> Resu
         ),
         None => (envelope::parse(&body, MAX_DEPTH)?.event_type, Content::Json),
     };
+    if event_type.is_operational() {
+        return Err(operational("event".to_owned()));
+    }
     Ok((
         body.clone(),
         vec![NewEvent {
@@ -76,6 +80,13 @@ pub async fn one(request: &HttpRequest, relay: &Relay, payload: Payload) -> Resu
             content,
             body,
         }],
+    ))
+}
+
+/// A type that only the relay itself sends.
+fn operational(field: String) -> ApiError {
+    ApiError::Invalid(format!(
+        "{field}: types that begin with `{OPERATIONAL}.` are the relay's own"
     ))
 }
 
@@ -105,7 +116,11 @@ pub async fn batch(
     )
     .await?;
     let events = events(&body, relay.limits.max_body_bytes)?;
-    Ok((body, events))
+    let own = events.iter().position(|it| it.event_type.is_operational());
+    match own {
+        Some(index) => Err(operational(format!("events[{index}].event"))),
+        None => Ok((body, events)),
+    }
 }
 
 fn array(body: &Bytes, max_event_bytes: usize) -> Result<Vec<NewEvent>, ApiError> {

@@ -16,6 +16,7 @@ use super::gate::Caller;
 use super::page::PageQuery;
 use super::search::{self, Wanted};
 use super::{Answer, Relay, blocking, body};
+use crate::actors::auth::Principal;
 use crate::actors::deliveries::{self, Known};
 use crate::domain::delivery::{Attempt, OpenState, Status};
 use crate::domain::directory::{Subscription, SubscriptionStatus};
@@ -334,25 +335,45 @@ impl Search<'_> {
     }
 }
 
+/// A delivery that was found by its id.
+pub struct Found {
+    /// What is known of it.
+    pub known: Known,
+    event: EventType,
+}
+
+impl Found {
+    /// As it is shown.
+    pub fn view(&self, relay: &Relay) -> impl Serialize + use<> {
+        let view = relay.directory.view();
+        let subscription = view.subscription(self.known.id.subscription);
+        ListedDelivery {
+            delivery: DeliveryView::of(&self.known, subscription.as_deref()),
+            event: self.event.clone(),
+        }
+    }
+}
+
+/// The delivery of this id, if the caller may see it.
+pub async fn find(relay: &Relay, who: Principal, id: &str) -> Result<Found, ApiError> {
+    let missing = || ApiError::NotFound("Delivery");
+    let id: DeliveryId = id.parse().map_err(|_| missing())?;
+    let found = search::find(relay, who, id.event).await;
+    let found = found.map_err(|error| match error {
+        ApiError::NotFound(_) => missing(),
+        other => other,
+    })?;
+    let all = deliveries::of_event(&relay.dispatch, &relay.log, id.event, found.place).await?;
+    let known = all.into_iter().find(|known| known.id == id);
+    Ok(Found {
+        known: known.ok_or_else(missing)?,
+        event: found.event.meta.event_type,
+    })
+}
+
 /// One delivery and its attempts.
 pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::EventsRead)?;
-    let missing = || ApiError::NotFound("Delivery");
-    let id: DeliveryId = id.parse().map_err(|_| missing())?;
-    let (place, event) =
-        search::find(&relay, who, id.event)
-            .await
-            .map_err(|error| match error {
-                ApiError::NotFound(_) => missing(),
-                other => other,
-            })?;
-    let all = of_event(&relay, id.event, place).await?;
-    let delivery = all
-        .into_iter()
-        .find(|it| it.id == id.to_string())
-        .ok_or_else(missing)?;
-    Ok(HttpResponse::Ok().json(ListedDelivery {
-        delivery,
-        event: event.meta.event_type,
-    }))
+    let found = find(&relay, who, &id).await?;
+    Ok(HttpResponse::Ok().json(found.view(&relay)))
 }

@@ -40,7 +40,8 @@ struct Query {
 struct EventView {
     uuid: EventId,
     event: EventType,
-    integration_id: IntegrationId,
+    /// `null` for the relay's own.
+    integration_id: Option<IntegrationId>,
     accepted_at: String,
     size_bytes: u32,
 }
@@ -84,7 +85,7 @@ impl EventView {
         Self {
             uuid: event.id,
             event: event.event_type.clone(),
-            integration_id: event.integration,
+            integration_id: Some(event.integration).filter(|id| *id != IntegrationId::RELAY),
             accepted_at: time::rfc3339(event.accepted_at_ms),
             size_bytes: event.body_bytes,
         }
@@ -145,7 +146,7 @@ pub async fn show(caller: Caller, relay: Data<Relay>, uuid: Path<String>) -> Ans
     let id = Uuid::parse_str(&uuid)
         .map(EventId)
         .map_err(|_| ApiError::NotFound("Event"))?;
-    let (place, event) = search::find(&relay, who, id).await?;
+    let search::FoundEvent { place, event, .. } = search::find(&relay, who, id).await?;
     let deliveries = deliveries::of_event(&relay, id, place).await?;
     let payload = Payload::of(&event.body);
     let view = EventView::of(&event.meta);

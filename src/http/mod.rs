@@ -24,11 +24,14 @@ pub mod page;
 pub mod routes;
 pub mod search;
 pub mod secrets;
+pub mod steering;
 pub mod subscriptions;
+pub mod tasks;
 
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, ResponseError};
+use dashmap::DashSet;
 use ipnet::IpNet;
 
 use self::cursor::Cursors;
@@ -41,9 +44,11 @@ use crate::actors::now_ms;
 use crate::actors::queue::QueueHandle;
 use crate::actors::rate_limit::RateLimitHandle;
 use crate::actors::samples::Samples;
+use crate::actors::tasks::TasksHandle;
 use crate::actors::vault::Vault;
 use crate::domain::audit::{Action, Deed};
 use crate::domain::directory::{Change, Directory};
+use crate::domain::ids::SubscriptionId;
 use crate::domain::permission::Permission;
 use crate::outbound::Guard;
 use crate::store::error::StoreError;
@@ -64,10 +69,14 @@ pub struct Relay {
     pub dispatch: DispatchHandle,
     /// Knows what happened.
     pub log: Arc<Log>,
+    /// Subscriptions whose receivers fail and are only probed.
+    pub probed: Arc<DashSet<SubscriptionId>>,
     /// Seals and opens signing secrets.
     pub vault: Vault,
     /// Tries endpoints.
     pub samples: Samples,
+    /// Does things with many deliveries.
+    pub tasks: TasksHandle,
     /// Says which URLs may be subscribed.
     pub guard: Arc<Guard>,
     /// Says whether the relay can work.
@@ -133,6 +142,7 @@ fn right_of(action: Action) -> Option<Permission> {
         "api_key" => Some(Permission::KeysWrite),
         "integration" => Some(Permission::IntegrationsWrite),
         "subscription" => Some(Permission::SubscriptionsWrite),
+        "delivery" | "event" | "task" => Some(Permission::DeliveriesWrite),
         _ => None,
     }
 }

@@ -13,7 +13,8 @@ use crate::actors::auth::Principal;
 use crate::domain::directory::{
     Directory, Integration, KeyRecord, MAX_INTEGRATIONS, MAX_KEYS, MAX_SUBSCRIPTIONS, Subscription,
 };
-use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
+use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId, TaskId};
+use crate::domain::task::{MAX_TASKS, Task};
 
 /// A kind of record that accounts own.
 pub trait Owned: Sized {
@@ -98,6 +99,10 @@ owned!(
     subscription,
     |it| it.integration
 );
+
+owned!(Task, TaskId, "Task", MAX_TASKS, tasks, task, |it| it
+    .selection
+    .integration);
 
 fn visible<T: Owned>(who: &Principal, record: &T) -> bool {
     record.account() == who.account() && who.reaches(record.integration())

@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::error::{ApiError, Dialect};
 use super::{
     account, accounts, audit, backup, deliveries, events, gate, health, ingest, integrations, keys,
-    secrets, subscriptions,
+    secrets, steering, subscriptions, tasks,
 };
 use crate::domain::permission::Permission;
 
@@ -98,11 +98,21 @@ routes! {
     "/subscriptions/{id}/test" => POST subscriptions::test: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/pause" => POST subscriptions::pause: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/rotate-secret" => POST subscriptions::rotate_secret: Needs::Right(Permission::SubscriptionsWrite);
+    "/subscriptions/{id}/replay" => POST tasks::replay: Needs::Right(Permission::DeliveriesWrite);
     "/subscriptions/{id}/resume" => POST subscriptions::resume: Needs::Right(Permission::SubscriptionsWrite);
     "/events" => GET events::list: Needs::Right(Permission::EventsRead);
     "/events/{uuid}" => GET events::show: Needs::Right(Permission::EventsRead);
+    "/events/{uuid}/replay" => POST steering::replay: Needs::Right(Permission::DeliveriesWrite);
     "/deliveries" => GET deliveries::list: Needs::Right(Permission::EventsRead);
+    "/deliveries/retry" => POST tasks::retry: Needs::Right(Permission::DeliveriesWrite);
+    "/deliveries/cancel" => POST tasks::cancel: Needs::Right(Permission::DeliveriesWrite);
     "/deliveries/{id}" => GET deliveries::show: Needs::Right(Permission::EventsRead);
+    "/deliveries/{id}/retry" => POST steering::retry: Needs::Right(Permission::DeliveriesWrite);
+    "/deliveries/{id}/cancel" => POST steering::cancel: Needs::Right(Permission::DeliveriesWrite);
+    "/tasks" => GET tasks::list: Needs::Right(Permission::EventsRead);
+    "/tasks/{id}" =>
+        GET tasks::show: Needs::Right(Permission::EventsRead),
+        DELETE tasks::stop: Needs::Right(Permission::DeliveriesWrite);
 }
 
 routes! {

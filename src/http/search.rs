@@ -40,14 +40,6 @@ impl Wanted {
         since: Option<&str>,
         until: Option<&str>,
     ) -> Result<Self, ApiError> {
-        let moment = |name: &str, text: Option<&str>, otherwise| match text {
-            None => Ok(otherwise),
-            Some(text) => time::parse(text).ok_or_else(|| {
-                ApiError::Invalid(format!(
-                    "{name} must be a time in the form 2030-01-31T12:00:00Z"
-                ))
-            }),
-        };
         let pattern = event_type.map(str::parse).transpose();
         let integration = integration_id.map(str::parse).transpose();
         Ok(Self {
@@ -79,6 +71,27 @@ impl Wanted {
                 .is_none_or(|pattern| pattern.matches(&event.event_type))
             && (self.since_ms..=self.until_ms).contains(&event.accepted_at_ms)
     }
+}
+
+/// Reads a time; `otherwise` where none is given.
+pub fn moment(name: &str, text: Option<&str>, otherwise: u64) -> Result<u64, ApiError> {
+    let Some(text) = text else {
+        return Ok(otherwise);
+    };
+    time::parse(text).ok_or_else(|| {
+        let message = format!("{name} must be a time in the form 2030-01-31T12:00:00Z");
+        ApiError::Invalid(message)
+    })
+}
+
+/// An event that was found by its id.
+pub struct FoundEvent {
+    /// The place that it was accepted at.
+    pub place: Place,
+    /// Where it stands now.
+    pub at: Place,
+    /// The event.
+    pub event: Event,
 }
 
 /// Part of the log, read backwards.
@@ -146,8 +159,8 @@ pub fn newest(
     Ok(found)
 }
 
-/// The event of this id, if the caller may see it, and the place that it was accepted at.
-pub async fn find(relay: &Relay, who: Principal, id: EventId) -> Result<(Place, Event), ApiError> {
+/// The event of this id, if the caller may see it.
+pub async fn find(relay: &Relay, who: Principal, id: EventId) -> Result<FoundEvent, ApiError> {
     let account = who.account();
     let everything = Wanted::parse(who, ("type", None), None, None, None)?;
     let accepted = match relay.dispatch.near(id).await? {
@@ -162,7 +175,7 @@ pub async fn find(relay: &Relay, who: Principal, id: EventId) -> Result<(Place, 
         accepted => accepted,
     };
     found
-        .filter(|(_, event)| everything.holds(&event.meta))
+        .filter(|found| everything.holds(&found.event.meta))
         .ok_or(ApiError::NotFound("Event"))
 }
 
@@ -171,14 +184,18 @@ async fn carried(
     relay: &Relay,
     account: AccountId,
     id: EventId,
-) -> Result<Option<(Place, Event)>, ApiError> {
+) -> Result<Option<FoundEvent>, ApiError> {
     let among = subscriptions(relay, account);
     let Some(open) = relay.dispatch.open_of_id(among, id).await? else {
         return Ok(None);
     };
     let log = Arc::clone(&relay.log);
     let event = blocking(move || log.event(open.at)).await?;
-    Ok(event.map(|event| (open.slot.place, event)))
+    Ok(event.map(|event| FoundEvent {
+        place: open.slot.place,
+        at: open.at,
+        event,
+    }))
 }
 
 /// The subscriptions of an account.
@@ -189,7 +206,7 @@ pub fn subscriptions(relay: &Relay, account: AccountId) -> Vec<SubscriptionId> {
 }
 
 /// Reads forwards until the event or a later one is found: ids grow in the order of the log.
-fn search(log: &Log, near: u64, id: EventId) -> Result<Option<(Place, Event)>, StoreError> {
+fn search(log: &Log, near: u64, id: EventId) -> Result<Option<FoundEvent>, StoreError> {
     let mut position = near.max(log.start());
     while let Some(record) = log.next(position)? {
         position = record.next;
@@ -201,7 +218,11 @@ fn search(log: &Log, near: u64, id: EventId) -> Result<Option<(Place, Event)>, S
                 position: record.position,
                 index: u32::try_from(index).unwrap_or(u32::MAX),
             };
-            return Ok(Some((place, events[index].clone())));
+            return Ok(Some(FoundEvent {
+                place,
+                at: place,
+                event: events[index].clone(),
+            }));
         }
         if events.last().is_some_and(|last| last.meta.id > id) {
             break;

@@ -3,20 +3,22 @@
 //! It sees answers and requests as they cross the wire, and what a commit held that is on disk for
 //! sure. From that it says what the relay owes, and panics at the first thing that breaks a promise.
 
+mod keys;
+mod steering;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use self::keys::UsedKey;
 use super::attempts::MAX_IN_FLIGHT;
 use super::process::{OnDisk, Written};
 use crate::domain::delivery::{Attempt, Outcome, Reply, TOO_OLD};
-use crate::domain::directory::{Steer, Steered, Subscription};
+use crate::domain::directory::Subscription;
 use crate::domain::event::Event;
 use crate::domain::event_type::EventType;
-use crate::domain::filter::Body;
 use crate::domain::ids::{AccountId, DeliveryId, EventId, SubscriptionId};
 use crate::domain::ordering::Ordering;
-use crate::store::state::rows::IDEMPOTENCY_KEEP_MS;
 
 /// By how much the clock may go back in all: what depends on time is unsure for so long.
 pub const UNSURE_MS: u64 = 600_000;
@@ -77,15 +79,6 @@ impl Delivery {
     }
 }
 
-#[derive(Debug)]
-struct UsedKey {
-    body: [u8; 16],
-    /// What it gave is kept for a day from a time between these.
-    from_ms: u64,
-    to_ms: u64,
-    first: Option<EventId>,
-}
-
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Witness {
@@ -124,47 +117,6 @@ impl Witness {
             answered: None,
             id: None,
         });
-    }
-
-    /// Somebody uses an idempotency key.
-    pub fn uses_key(&mut self, scope: [u8; 16], body: [u8; 16], now_ms: u64) {
-        let latest_ms = self.latest_ms;
-        let fresh = UsedKey {
-            body,
-            from_ms: latest_ms,
-            to_ms: latest_ms,
-            first: None,
-        };
-        let key = self.keys.entry(scope).or_insert(fresh);
-        if key.body != body {
-            assert!(is_over(key, now_ms), "the client uses a key wrongly");
-            *key = UsedKey {
-                body,
-                from_ms: latest_ms,
-                first: None,
-                to_ms: latest_ms,
-            };
-        }
-        key.to_ms = latest_ms;
-    }
-
-    /// Whether a key stands for nothing any more, for sure.
-    pub fn key_is_over(&self, scope: &[u8; 16], now_ms: u64) -> bool {
-        self.keys.get(scope).is_none_or(|key| is_over(key, now_ms))
-    }
-
-    /// Whether a key stands for the body it was used with, for sure.
-    pub fn key_holds(&self, scope: &[u8; 16]) -> bool {
-        let holds = |key: &UsedKey| key.from_ms + IDEMPOTENCY_KEEP_MS > self.latest_ms + UNSURE_MS;
-        self.keys.get(scope).is_some_and(holds)
-    }
-
-    /// A request with a key was answered with this first id.
-    pub fn key_answered(&mut self, scope: &[u8; 16], first: EventId) {
-        let key = self.keys.get_mut(scope).unwrap();
-        key.to_ms = self.latest_ms;
-        let known = *key.first.get_or_insert(first);
-        assert_eq!(known, first, "a key answered with another id");
     }
 
     /// A 202 with this id arrived for an event.
@@ -226,56 +178,6 @@ impl Witness {
             sure.map(|(id, _)| *id).collect(),
             maybe.map(|(id, _)| *id).collect(),
         )
-    }
-
-    /// Somebody asks for an attempt.
-    pub fn steers(&mut self, steered: &Steered) {
-        self.tick();
-        self.deliveries
-            .entry(key_of(steered.delivery))
-            .or_default()
-            .steered = true;
-    }
-
-    /// And was told that it will be made.
-    pub fn steered(&mut self, all: &[Steered]) {
-        self.tick();
-        for steered in all {
-            let delivery = self.deliveries.entry(key_of(steered.delivery));
-            delivery.or_default().owed |= steered.steer != Steer::Retry;
-        }
-    }
-
-    /// Somebody asks for the end of a delivery.
-    pub fn gives_up(&mut self, id: DeliveryId) {
-        self.tick();
-        self.deliveries.entry(key_of(id)).or_default().given_up = true;
-    }
-
-    /// What keeps its order comes after what comes before it is over.
-    fn check_order(&self, event: &Event, of: &Subscribed) {
-        let group = |body: &Bytes| {
-            let event = Event {
-                body: body.clone(),
-                ..event.clone()
-            };
-            of.record.ordering.group(&mut Body::of(&event))
-        };
-        let Some(own) = group(&event.body) else {
-            return;
-        };
-        let subscription = of.record.id;
-        for (id, body) in self.by_id.range(..event.meta.id) {
-            if must_get(of, &self.events[body]) && group(body) == Some(own) {
-                let before = self.deliveries.get(&(*id, subscription, 0));
-                let is_over = before.is_some_and(Delivery::is_over);
-                let later = event.meta.id;
-                assert!(
-                    is_over,
-                    "{later} for {subscription} before {id}: {before:?}"
-                );
-            }
-        }
     }
 
     /// An attempt arrives at its receiver.
@@ -446,10 +348,6 @@ impl Witness {
             assert!(ids.contains(&id), "{id} is not in the log");
         }
     }
-}
-
-fn is_over(key: &UsedKey, now_ms: u64) -> bool {
-    now_ms > key.to_ms + IDEMPOTENCY_KEEP_MS + UNSURE_MS
 }
 
 fn key_of(id: DeliveryId) -> Key {

@@ -83,7 +83,11 @@ impl Owned {
             let delivery = &shown.expect(200)["deliveries"][0];
             (delivery["status"] == "delivered").then(|| text(&delivery["id"]))
         });
+        let body = json!({ "event_type": format!("{mark}.*") }).to_string();
+        let retry = "/v1/deliveries/retry";
+        let task = ask(relay, Some(owner), "POST", retry, body.as_bytes()).expect(202);
         let ids = BTreeMap::from([
+            ("/v1/tasks", text(&task["id"])),
             ("/v1/account/api-keys", text(&key["id"])),
             ("/v1/integrations", shop.id.clone()),
             ("/v1/subscriptions", text(&subscription["id"])),

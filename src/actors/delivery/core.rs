@@ -67,9 +67,18 @@ struct Begun {
 }
 
 impl Core {
+    /// The subscription is another than it was: what was found out about its receiver counts no more.
+    pub fn begin_anew(&mut self) {
+        self.breaker = Breaker::default();
+        self.held_until = None;
+    }
+
     /// Does what it is told.
     pub fn follow(&mut self, instructions: Vec<Instruction>) {
         for instruction in instructions {
+            if instruction.is_asked_for() {
+                self.breaker.hurry();
+            }
             match instruction {
                 // What is under way settles it, whichever way it ends.
                 Instruction::Attempt(todo) if self.under_way.contains_key(&todo.slot) => {}

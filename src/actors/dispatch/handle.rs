@@ -1,5 +1,7 @@
 //! What the rest of the relay sees of the dispatch actor: questions to the ledger.
 
+use std::time::Duration;
+
 use actix::{Addr, Message};
 use tokio::sync::oneshot;
 
@@ -10,8 +12,12 @@ use crate::domain::event::Place;
 use crate::domain::ids::{AccountId, EventId, SubscriptionId};
 use crate::store::error::StoreError;
 use crate::store::ledger::backlog::{Entry, Located, Status};
-use crate::store::ledger::{Ledger, Open};
+use crate::store::ledger::{Ledger, Open, Standing};
+use crate::store::log::Log;
 use crate::store::state::rows::Slot;
+
+/// How soon the dispatcher is asked again whether it has caught up.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(2);
 
 /// Asks the dispatcher.
 #[derive(Debug, Clone)]
@@ -56,6 +62,38 @@ impl DispatchHandle {
         id: EventId,
     ) -> Result<Option<Entry>, DispatchError> {
         self.ask(move |ledger| ledger.open_of_id(&among, id)).await
+    }
+
+    /// The deliveries of a subscription that are not settled for good, after one of them, in order: a few
+    /// pages of them, and none only where there are no more.
+    pub async fn open_some(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<Slot>,
+        pages: usize,
+    ) -> Result<Vec<Entry>, DispatchError> {
+        self.ask(move |ledger| ledger.open_some(subscription, after, pages))
+            .await
+    }
+
+    /// How a subscription stands.
+    pub async fn standing(&self, subscription: SubscriptionId) -> Result<Standing, DispatchError> {
+        self.ask(move |ledger| ledger.standing(subscription)).await
+    }
+
+    /// How many deliveries of these subscriptions are not settled for good.
+    pub async fn count_open(&self, among: Vec<SubscriptionId>) -> Result<u64, DispatchError> {
+        self.ask(move |ledger| Ok(among.iter().map(|id| ledger.count_open(*id)).sum()))
+            .await
+    }
+
+    /// Returns when everything that is in the log by now has been applied.
+    pub async fn caught_up(&self, log: &Log) -> Result<(), DispatchError> {
+        let end = log.end();
+        while self.applied().await? < end {
+            tokio::time::sleep(CATCH_UP_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Where an open delivery's event stands now; `None` when it is settled for good.

@@ -30,6 +30,20 @@ pub enum Instruction {
     LetBe(Slot),
 }
 
+impl Instruction {
+    /// Whether somebody asks for the attempt, and would not wait.
+    pub fn is_asked_for(&self) -> bool {
+        match self {
+            Self::Attempt(todo) => {
+                todo.slot.generation > 0 && todo.attempts == 0
+                    || todo.forgiven > 0 && todo.forgiven == todo.attempts
+            }
+            Self::Hurry(_) => true,
+            Self::LetBe(_) => false,
+        }
+    }
+}
+
 /// How offers get to lanes.
 pub trait Outlet {
     /// Tells a lane what to do, which comes to be with the first time. What comes back is to be told again:

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::api_key::{Environment, KeyHash};
+use crate::domain::event::EventMeta;
 use crate::domain::event_type::TypePattern;
-use crate::domain::filter::Filter;
+use crate::domain::filter::{Body, Filter};
 use crate::domain::format::Format;
 use crate::domain::ids::{AccountId, IntegrationId, KeyId, SubscriptionId};
 use crate::domain::ordering::Ordering;
@@ -215,6 +216,22 @@ impl Subscription {
             status: SubscriptionStatus::Active,
             created_at_ms,
         }
+    }
+
+    /// Whether it wants an event, going by everything but its filter.
+    pub fn may_want(&self, event: &EventMeta) -> bool {
+        self.account == event.account
+            && self
+                .integration
+                .is_none_or(|only| only == event.integration)
+            && self.events.iter().any(|it| it.matches(&event.event_type))
+    }
+
+    /// Whether it wants an event, going by its filter.
+    pub fn filter_wants(&self, body: &mut Body<'_>) -> bool {
+        self.filter
+            .as_ref()
+            .is_none_or(|filter| filter.wants(body.read()))
     }
 
     /// Whether it wants to hear of the relay's own events. Of such a subscription nothing is told, to

@@ -1,6 +1,6 @@
 //! `/v1/subscriptions`: who wants which events, and where they are sent.
 
-mod reading;
+pub(super) mod reading;
 mod view;
 
 use std::collections::BTreeMap;
@@ -11,7 +11,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::Value;
 
-use self::view::{NewSecret, NewSubscription, SubscriptionView, Subscriptions, Tested};
+use self::view::{
+    NewSecret, NewSubscription, SubscriptionView, Subscriptions, Tested, WholeSubscription,
+};
 use super::body::{self, Patch};
 use super::deliveries::AttemptView;
 use super::error::ApiError;
@@ -24,7 +26,6 @@ use crate::domain::audit::Action;
 use crate::domain::delivery::Outcome;
 use crate::domain::directory::{Change, LiveKey, Subscription, SubscriptionStatus};
 use crate::domain::ids::SubscriptionId;
-use crate::domain::ordering::Ordering;
 use crate::domain::permission::Permission;
 use crate::domain::signature::{MAX_LIVE_KEYS, SigningKey};
 use crate::domain::time;
@@ -48,8 +49,7 @@ struct Create {
     headers: BTreeMap<String, String>,
     max_in_flight: Option<u16>,
     rate_limit: Option<u32>,
-    #[serde(default)]
-    ordering: Ordering,
+    ordering: Option<Value>,
     retry_schedule: Option<Vec<String>>,
 }
 
@@ -69,7 +69,7 @@ struct Update {
     max_in_flight: Patch<u16>,
     #[serde(default)]
     rate_limit: Patch<u32>,
-    ordering: Option<Ordering>,
+    ordering: Option<Value>,
     #[serde(default)]
     retry_schedule: Patch<Vec<String>>,
 }
@@ -134,6 +134,11 @@ fn plan(
     let key = reading::key(create.secret.as_deref())?;
     let id = SubscriptionId::from_random(getrandom::u64()?);
     let format = create.format.as_deref().map(reading::format).transpose()?;
+    let ordering = create
+        .ordering
+        .as_ref()
+        .map(reading::ordering)
+        .transpose()?;
     let waits = create.retry_schedule.as_deref();
     let events = reading::patterns(&create.events)?;
     let secret = relay.vault.seal(&key, id)?;
@@ -145,7 +150,7 @@ fn plan(
         headers: reading::headers(&create.headers, &relay.vault, id)?,
         max_in_flight: create.max_in_flight.map(reading::in_flight).transpose()?,
         rate_limit: create.rate_limit.map(reading::rate).transpose()?,
-        ordering: create.ordering,
+        ordering: ordering.unwrap_or_default(),
         retry_schedule: waits.map(reading::schedule).transpose()?,
         ..Subscription::new(id, who.account(), url, events, secret, now_ms())
     };
@@ -164,11 +169,14 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
     }))
 }
 
-/// Shows a subscription.
+/// Shows a subscription, and how its deliveries stand.
 pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::SubscriptionsRead)?;
     let subscription: Arc<Subscription> = owned::find(&relay.directory.view().read(), &who, &id)?;
-    Ok(HttpResponse::Ok().json(SubscriptionView::of(&subscription)))
+    let standing = relay.dispatch.standing(subscription.id).await?;
+    let probing = relay.probed.contains(&subscription.id);
+    let whole = WholeSubscription::of(&subscription, &standing, probing);
+    Ok(HttpResponse::Ok().json(whole))
 }
 
 /// Changes a subscription. What it wants counts for events that are accepted afterwards, everything else
@@ -208,7 +216,9 @@ fn updated(relay: &Relay, old: &Subscription, update: Update) -> Result<Subscrip
     new.headers = (update.headers.apply(Some(new.headers), headers)?).unwrap_or_default();
     new.max_in_flight = (update.max_in_flight).apply(new.max_in_flight, reading::in_flight)?;
     new.rate_limit = update.rate_limit.apply(new.rate_limit, reading::rate)?;
-    new.ordering = update.ordering.unwrap_or(new.ordering);
+    if let Some(ordering) = &update.ordering {
+        new.ordering = reading::ordering(ordering)?;
+    }
     let waits = update.retry_schedule;
     new.retry_schedule = waits.apply(new.retry_schedule, |waits| reading::schedule(&waits))?;
     Ok(new)

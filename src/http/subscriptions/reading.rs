@@ -13,6 +13,7 @@ use crate::domain::event_type::TypePattern;
 use crate::domain::filter::Filter;
 use crate::domain::format::{Format, NAMES};
 use crate::domain::ids::SubscriptionId;
+use crate::domain::ordering::{KeyPath, Ordering};
 use crate::domain::retry::Schedule;
 use crate::domain::signature::{SigningKey, SigningSecret};
 use crate::http::error::ApiError;
@@ -111,6 +112,21 @@ pub fn filter(source: Value) -> Result<Filter, ApiError> {
 pub fn format(name: &str) -> Result<Format, ApiError> {
     let known = NAMES.map(|(_, name)| name).join(", ");
     Format::parse(name).ok_or_else(|| ApiError::Invalid(format!("format must be one of {known}")))
+}
+
+pub fn ordering(wanted: &Value) -> Result<Ordering, ApiError> {
+    let by = match wanted {
+        Value::String(name) if name == "none" => return Ok(Ordering::None),
+        Value::String(name) if name == "strict" => return Ok(Ordering::Strict),
+        Value::Object(members) if members.len() == 1 => members.get("by"),
+        _ => None,
+    };
+    let Some(path) = by.and_then(Value::as_str) else {
+        let message = r#"ordering must be "none", "strict" or {"by": a path into the event}"#;
+        return Err(ApiError::Invalid(message.to_owned()));
+    };
+    let path = KeyPath::parse(path).map_err(|error| invalid("ordering.by", &error))?;
+    Ok(Ordering::By(path))
 }
 
 pub fn schedule(texts: &[String]) -> Result<Schedule, ApiError> {

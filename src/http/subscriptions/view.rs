@@ -14,6 +14,7 @@ use crate::domain::ids::{EventId, IntegrationId, SubscriptionId};
 use crate::domain::ordering::Ordering;
 use crate::domain::time;
 use crate::http::deliveries::AttemptView;
+use crate::store::ledger::Standing;
 
 /// Everything but its secrets.
 #[derive(Serialize)]
@@ -34,6 +35,61 @@ pub struct SubscriptionView {
     status: &'static str,
     paused_reason: Option<String>,
     created_at: String,
+}
+
+/// One, and how its deliveries stand.
+#[derive(Serialize)]
+pub struct WholeSubscription {
+    #[serde(flatten)]
+    view: SubscriptionView,
+    standing: StandingView,
+}
+
+#[derive(Serialize)]
+struct StandingView {
+    pending: usize,
+    retrying: usize,
+    dead: usize,
+    /// Its receiver fails, and gets one attempt now and then.
+    probing: bool,
+    /// The first of nothing but failures.
+    failing_since: Option<String>,
+    failures: u32,
+    /// What holds up everything behind it, where an order is kept.
+    blocked_by: Option<Blocking>,
+}
+
+#[derive(Serialize)]
+struct Blocking {
+    delivery_id: String,
+    event_uuid: EventId,
+    attempts: u16,
+    next_attempt_at: String,
+}
+
+impl WholeSubscription {
+    pub fn of(subscription: &Subscription, standing: &Standing, probing: bool) -> Self {
+        let blocking = standing.first_in_line.filter(|it| it.delivery.attempts > 0);
+        let blocking = blocking.map(|entry| Blocking {
+            delivery_id: entry.id(subscription.id).to_string(),
+            event_uuid: entry.delivery.event,
+            attempts: entry.delivery.attempts,
+            next_attempt_at: time::rfc3339(entry.delivery.due_ms()),
+        });
+        let trouble = standing.trouble;
+        Self {
+            view: SubscriptionView::of(subscription),
+            standing: StandingView {
+                pending: standing.waiting,
+                retrying: standing.retrying,
+                dead: standing.dead,
+                probing,
+                failing_since: trouble.map(|it| time::rfc3339(it.since_ms)),
+                failures: trouble.map_or(0, |it| it.failures),
+                blocked_by: blocking,
+            },
+        }
+    }
 }
 
 /// One that was just made.

@@ -4,12 +4,27 @@
 //! the number of subscriptions.
 
 use super::backlog::{Entry, Located, Status};
-use super::{Ledger, Todo};
+use super::{Ledger, Todo, Trouble};
 use crate::domain::event::Place;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::store::error::StoreError;
 use crate::store::state::overlay::Direction;
 use crate::store::state::rows::{self, KeyedRequest, Slot};
+
+/// How a subscription stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Its failures since the last success.
+    pub trouble: Option<Trouble>,
+    /// The first delivery that stands in line.
+    pub first_in_line: Option<Entry>,
+    /// Deliveries that wait for their first attempt.
+    pub waiting: usize,
+    /// Those that are due at some time.
+    pub retrying: usize,
+    /// Those that are dead.
+    pub dead: usize,
+}
 
 /// A delivery that is not settled for good, and whose it is.
 pub type Open = (SubscriptionId, Entry);
@@ -63,6 +78,25 @@ impl Ledger {
     ) -> Result<Option<u64>, StoreError> {
         self.backlog
             .next_due_ms(&self.overlay, subscription, now_ms)
+    }
+
+    /// How many deliveries of a subscription are not settled for good.
+    pub fn count_open(&self, subscription: SubscriptionId) -> u64 {
+        let all = [Status::Waiting, Status::Retrying, Status::Dead];
+        let counts = all.map(|status| self.count(subscription, status) as u64);
+        counts.iter().sum()
+    }
+
+    /// How a subscription stands.
+    pub fn standing(&self, subscription: SubscriptionId) -> Result<Standing, StoreError> {
+        let first = self.backlog.in_line(&self.overlay, subscription, None, 1)?;
+        Ok(Standing {
+            trouble: self.trouble(subscription),
+            first_in_line: first.first().copied(),
+            waiting: self.count(subscription, Status::Waiting),
+            retrying: self.count(subscription, Status::Retrying),
+            dead: self.count(subscription, Status::Dead),
+        })
     }
 
     /// The subscriptions that have something open.

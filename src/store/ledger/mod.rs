@@ -16,7 +16,7 @@ mod settle;
 mod steer;
 mod trouble;
 
-pub use self::look_up::Open;
+pub use self::look_up::{Open, Standing};
 pub use self::trouble::Trouble;
 
 use std::collections::HashMap;
@@ -291,8 +291,7 @@ impl Ledger {
             let Some(subscription) = self.directory.subscription(id) else {
                 continue;
             };
-            let filter = subscription.filter.as_ref();
-            if filter.is_some_and(|filter| !filter.wants(body.read())) {
+            if !subscription.filter_wants(&mut body) {
                 continue;
             }
             let wait_ms = self.first_wait_ms(subscription);
