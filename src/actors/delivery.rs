@@ -71,6 +71,8 @@ pub struct Defaults {
     pub timeout: Duration,
     /// How many attempts may be under way at once.
     pub max_in_flight: u16,
+    /// Failures in a row after which a receiver is only probed; never, if it is 0.
+    pub probe_after: u32,
 }
 
 /// What all lanes share.
@@ -165,6 +167,7 @@ pub fn start(
 ) -> LaneHandle {
     let addr = Lane::start_in_arbiter(arbiter, move |ctx| {
         let changes = shared.directory.view().subscription_changes();
+        let probe_after = shared.defaults.probe_after;
         ctx.set_mailbox_capacity(WINDOW + usize::from(MAX_IN_FLIGHT) + MAX_NEWS);
         Lane {
             id,
@@ -172,7 +175,7 @@ pub fn start(
             dispatch,
             client,
             target: None,
-            core: Core::default(),
+            core: Core::new(probe_after),
             armed: None,
             waiting: false,
             permit: None,

@@ -389,6 +389,7 @@ fn defaults(config: &Config) -> Result<Defaults, AppError> {
         schedule: Schedule::new(waits)?,
         timeout: config.delivery.timeout,
         max_in_flight: u16::try_from(config.delivery.max_in_flight).unwrap_or(u16::MAX),
+        probe_after: config.delivery.probe_after,
     })
 }
 

@@ -41,6 +41,7 @@ const RETRY_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hou
 const DELIVERY_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_mins(5);
 const IN_FLIGHT: RangeInclusive<i64> = 1..=1000;
+const FAILURES: RangeInclusive<i64> = 0..=1_000_000;
 const PATIENCE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(3650 * 24);
 const ALLOWED_NETWORKS: RangeInclusive<usize> = 0..=1000;
 
@@ -153,6 +154,8 @@ pub struct Delivery {
     pub timeout: Duration,
     /// Attempts under way at once to one subscription.
     pub max_in_flight: usize,
+    /// Failures in a row after which a receiver is only probed; 0 for never.
+    pub probe_after: u32,
     /// Nothing but failures for so long pauses a subscription.
     pub disable_after: Duration,
     /// What has waited for so long is told of.
@@ -245,6 +248,7 @@ impl Config {
                 )?,
                 timeout: from.read("delivery.timeout", &duration(DELIVERY_TIMEOUT))?,
                 max_in_flight: from.read("delivery.max_in_flight", &whole_number(IN_FLIGHT))?,
+                probe_after: from.read("delivery.probe_after", &whole_number(FAILURES))?,
                 disable_after: from.read("delivery.disable_after", &duration(PATIENCE))?,
                 old_backlog_after: from.read("delivery.old_backlog_after", &duration(PATIENCE))?,
             },

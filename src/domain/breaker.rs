@@ -1,7 +1,7 @@
 //! A breaker for each lane: a receiver that only fails is probed instead of hammered.
 //!
 //! ```text
-//!            OPENS_AFTER failures in a row                 the wait is over
+//!             so many failures in a row                    the wait is over
 //!  ┌────────┐ ───────────────────────────▶ ┌──────┐ ─────────────────────▶ ┌─────────┐
 //!  │ closed │                              │ open │                        │ probing │
 //!  └────────┘ ◀─────── any success ─────── └──────┘ ◀── it failed: twice ─ └─────────┘
@@ -9,12 +9,10 @@
 //! ```
 //! While it is open only the probe begins, and so only the probe uses up an attempt; everything else
 //! waits for the next one. Pure: time is an argument. It is forgotten with the process, and found anew at
-//! the cost of `OPENS_AFTER` attempts.
+//! the cost of that many attempts.
 
 use std::time::{Duration, Instant};
 
-/// Failures in a row after which a receiver is only probed.
-pub const OPENS_AFTER: u32 = 20;
 /// The wait before the first probe; each that fails doubles it.
 pub const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait between two probes, and so the longest that a receiver that is back goes unnoticed.
@@ -34,8 +32,10 @@ pub enum Leave {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Breaker {
+    /// Failures in a row after which a receiver is only probed; never, if it is 0.
+    opens_after: u32,
     /// In a row.
     failures: u32,
     open: Option<Open>,
@@ -51,6 +51,15 @@ struct Open {
 }
 
 impl Breaker {
+    /// One that opens after so many failures in a row; never, if it is 0.
+    pub fn new(opens_after: u32) -> Self {
+        Self {
+            opens_after,
+            failures: 0,
+            open: None,
+        }
+    }
+
     /// What may begin.
     pub fn leave(&self, now: Instant) -> Leave {
         match &self.open {
@@ -77,14 +86,14 @@ impl Breaker {
 
     /// An attempt succeeded, whichever it was: the receiver is back.
     pub fn succeeded(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.opens_after);
     }
 
     /// An attempt failed.
     pub fn failed(&mut self, was_probe: bool, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         match &mut self.open {
-            None if self.failures >= OPENS_AFTER => {
+            None if self.opens_after > 0 && self.failures >= self.opens_after => {
                 self.open = Some(Open {
                     failed_at: now,
                     probe_at: now + FIRST_WAIT,
@@ -120,9 +129,11 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    const OPENS_AFTER: u32 = 20;
+
     /// A breaker that has just opened.
     fn open(now: Instant) -> Breaker {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(OPENS_AFTER);
         for _ in 0..OPENS_AFTER {
             assert_eq!(breaker.leave(now), Leave::Any);
             assert!(!breaker.begin());
@@ -134,7 +145,7 @@ mod tests {
     #[test]
     fn it_opens_after_failures_in_a_row_only() {
         let now = Instant::now();
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(OPENS_AFTER);
         for _ in 0..10 * OPENS_AFTER {
             for _ in 1..OPENS_AFTER {
                 breaker.failed(false, now);
@@ -143,6 +154,9 @@ mod tests {
         }
         assert_eq!(breaker.leave(now), Leave::Any);
         assert_eq!(open(now).leave(now), Leave::NotBefore(now + FIRST_WAIT));
+        let mut never = Breaker::new(0);
+        (0..10 * OPENS_AFTER).for_each(|_| never.failed(false, now));
+        assert_eq!(never.leave(now), Leave::Any);
     }
 
     #[test]

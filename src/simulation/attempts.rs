@@ -21,6 +21,9 @@ use crate::store::ledger::Todo;
 /// What a subscription that says nothing may have in flight.
 pub const MAX_IN_FLIGHT: u16 = 3;
 
+/// Failures in a row after which a receiver is only probed.
+const PROBE_AFTER: u32 = 5;
+
 /// The lanes, which may be too busy to be offered anything.
 #[derive(Debug, Default)]
 pub struct Lanes {
@@ -37,7 +40,8 @@ impl Outlet for Lanes {
         if self.are_busy {
             return Some(instructions);
         }
-        let lane = self.by_id.entry(subscription).or_default();
+        let lane = self.by_id.entry(subscription);
+        let lane = lane.or_insert_with(|| LaneCore::new(PROBE_AFTER));
         lane.follow(instructions);
         None
     }

@@ -109,6 +109,8 @@ impl World {
         };
         open.attempts = attempt.number;
         match attempt.outcome {
+            // What died of age while an attempt was under way stays dead.
+            Outcome::Retry { .. } if open.state == OpenState::Dead => {}
             Outcome::Retry { due_ms } => open.state = OpenState::Retrying { due_ms },
             Outcome::Dead => open.state = OpenState::Dead,
             _ => {

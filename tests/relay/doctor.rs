@@ -407,7 +407,7 @@ fn a_revocation_that_is_damaged_is_known_from_the_state() {
 impl Shop {
     fn last_directory_change(&self) -> usize {
         let bytes = std::fs::read(self.relay.journal()).unwrap();
-        let mut changes = self.records().into_iter().filter(|at| bytes[at + 9] == 10);
+        let mut changes = self.records().into_iter().filter(|at| bytes[at + 9] == 13);
         changes.next_back().unwrap()
     }
 }

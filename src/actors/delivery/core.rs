@@ -48,7 +48,7 @@ pub enum Stance {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Core {
     ready: Ready,
     under_way: HashMap<Slot, Begun>,
@@ -67,9 +67,21 @@ struct Begun {
 }
 
 impl Core {
+    /// A lane without anything. After so many failures in a row its receiver is only probed; never, if it
+    /// is 0.
+    pub fn new(probe_after: u32) -> Self {
+        Self {
+            ready: Ready::default(),
+            under_way: HashMap::new(),
+            breaker: Breaker::new(probe_after),
+            held_until: None,
+            paced_to: None,
+        }
+    }
+
     /// The subscription is another than it was: what was found out about its receiver counts no more.
     pub fn begin_anew(&mut self) {
-        self.breaker = Breaker::default();
+        self.breaker.succeeded();
         self.held_until = None;
     }
 
@@ -232,9 +244,11 @@ pub(crate) mod fixtures {
 mod tests {
     use super::fixtures::todo;
     use super::*;
-    use crate::domain::breaker::{FIRST_WAIT, OPENS_AFTER};
+    use crate::domain::breaker::FIRST_WAIT;
     use crate::domain::directory::fixtures::subscription;
     use crate::domain::ordering::Group;
+
+    const OPENS_AFTER: u32 = 20;
 
     fn offer(core: &mut Core, todos: Vec<Todo>) {
         core.follow(todos.into_iter().map(Instruction::Attempt).collect());
@@ -254,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_was_not_attempted_after_all_is_next() {
-        let mut core = Core::default();
+        let mut core = Core::new(OPENS_AFTER);
         let now = Instant::now();
         offer(&mut core, vec![todo(1), todo(2), todo(3)]);
         let first = core.begin(None, moment(now)).unwrap();
@@ -267,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_failure_in_line_comes_back_on_its_own_and_any_other_goes() {
-        let mut core = Core::default();
+        let mut core = Core::new(OPENS_AFTER);
         let now = Instant::now();
         let in_line = Todo {
             group: Some(Group::ALL),
@@ -288,7 +302,7 @@ mod tests {
 
     #[test]
     fn what_is_withdrawn_while_it_is_under_way_does_not_come_back() {
-        let mut core = Core::default();
+        let mut core = Core::new(OPENS_AFTER);
         let now = Instant::now();
         let in_line = |position| Todo {
             group: Some(Group::ALL),
@@ -306,7 +320,7 @@ mod tests {
     #[test]
     fn a_receiver_that_only_fails_is_probed_and_the_others_use_up_no_attempt() {
         let free = subscription(1, 1, &["**"]);
-        let mut core = Core::default();
+        let mut core = Core::new(OPENS_AFTER);
         let now = Instant::now();
         offer(&mut core, (0..100).map(todo).collect());
         let failed = verdict(Outcome::Retry { due_ms: 9_000 });
@@ -333,7 +347,7 @@ mod tests {
         for rate in [1, 7, 50, 400, 3_000] {
             let mut paced = subscription(1, 1, &["**"]);
             paced.rate_limit = Some(rate);
-            let mut core = Core::default();
+            let mut core = Core::new(OPENS_AFTER);
             offer(&mut core, (0..u64::from(rate) * 5).map(todo).collect());
             let start = Instant::now();
             let (mut now, mut began) = (start, Vec::new());
@@ -367,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_rate_that_is_lifted_holds_nothing_up() {
-        let mut core = Core::default();
+        let mut core = Core::new(OPENS_AFTER);
         let now = moment(Instant::now());
         offer(&mut core, vec![todo(1), todo(2)]);
         core.begin(Some(1), now);
