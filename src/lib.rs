@@ -14,15 +14,19 @@
 //! 3. **It is written** ([`store::committer`], [`store::journal`]): one checksummed record for the
 //!    batch, one write, one `fdatasync`. Only now do its callers get their uuids.
 //! 4. **It is matched** ([`actors::dispatch`], [`store::ledger`]), once, against the subscriptions as
-//!    of its own place in the log ([`domain::matching`]). Each match is an open delivery.
+//!    of its own place in the log ([`domain::matching`]). Each match is an open delivery, and what it
+//!    must keep its order with is found with it ([`domain::ordering`]).
 //! 5. **It is sent** ([`actors::delivery`], a lane for each subscription; [`actors::attempt`]): signed
 //!    ([`domain::signature`]), to an address that was vetted as it was dialled ([`outbound`]). What a
-//!    lane has no room for waits in the backlog, on disk ([`store::ledger::backlog`]).
+//!    lane has no room for waits in the backlog, on disk ([`store::ledger::backlog`]). A receiver that
+//!    only fails is probed ([`domain::breaker`]).
 //! 6. **The outcome is judged** ([`domain::delivery`]) and goes back to the queue actor, which
 //!    journals it in batches; nobody waits for that. A failure stays in the backlog until it is due.
 //! 7. **After a crash** ([`store::open`]) the log is read on from the last checkpoint, by the same
 //!    ledger in the same way. If the state is missing or damaged, from the log's beginning.
-//! 8. **It goes** ([`actors::retention`], [`store::retention`]) with its whole segment, once that is old
+//! 8. **Somebody steps in** ([`http::steering`], [`actors::tasks`]): a delivery is retried or given up, an
+//!    event delivered once more. What is asked for is journalled like everything else.
+//! 9. **It goes** ([`actors::retention`], [`store::retention`]) with its whole segment, once that is old
 //!    enough; whatever in it is still open is appended again first.
 //!
 //! # The floors

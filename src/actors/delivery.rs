@@ -13,6 +13,7 @@
 //! Lost in a crash: nothing; what was in flight is attempted again.
 
 pub mod core;
+mod making;
 mod ready;
 
 use std::panic::AssertUnwindSafe;
@@ -30,18 +31,16 @@ use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use self::core::{Core, Moment, Next, Stance};
-use super::attempt::{Target, attempt, cancelled, not_attempted};
+use self::making::make;
+use super::attempt::{Target, not_attempted};
 use super::directory::DirectoryHandle;
-use super::dispatch::{DispatchError, DispatchHandle, Instruction};
+use super::dispatch::{DispatchHandle, Instruction};
 use super::outcomes::Outcomes;
-use super::pause;
 use super::queue::QueueHandle;
 use super::reads::Reads;
 use super::vault::Vault;
-use super::{Unavailable, now_ms};
-use crate::domain::delivery::{Attempt, Verdict};
-use crate::domain::directory::SubscriptionStatus;
-use crate::domain::event::Place;
+use super::{now_ms, pause};
+use crate::domain::delivery::Verdict;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retry::Schedule;
 use crate::outbound::Client;
@@ -56,9 +55,6 @@ pub const WINDOW: usize = 1024;
 pub const MAX_IN_FLIGHT: u16 = 1000;
 /// The most attempts a second that a subscription may be limited to.
 pub const MAX_RATE: u32 = 10_000;
-/// How often the dispatcher is asked again where an event is, and after which wait.
-const MAX_ASKS: u32 = 100;
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// News that may wait beside offers and ended attempts.
 const MAX_NEWS: usize = 64;
 
@@ -360,57 +356,5 @@ impl Lane {
             // A lane that is gone needs no news.
             let _ = lane.send(Ended { slot, verdict }).await;
         });
-    }
-}
-
-/// Makes an attempt. `None` when there is to be none for now.
-async fn make(
-    shared: &Shared,
-    dispatch: &DispatchHandle,
-    client: &Client,
-    target: &Target,
-    todo: Todo,
-    schedule: &Schedule,
-) -> Option<(Attempt, Verdict)> {
-    let event = match shared.reads.event(&shared.log, todo.at).await {
-        // Retention may have moved it since the delivery was offered.
-        None => match place_of(dispatch, target.subscription.id, todo.slot).await {
-            Ok(None) => return Some(cancelled(target, todo)),
-            Ok(Some(at)) => shared.reads.event(&shared.log, at).await,
-            Err(_) => None,
-        },
-        event => event,
-    };
-    // Reading may have taken a while: no attempt begins after a deletion or a pause was answered.
-    let view = shared.directory.view();
-    let Some(current) = view.subscription(target.subscription.id) else {
-        return Some(cancelled(target, todo));
-    };
-    if current.status != SubscriptionStatus::Active || view.is_suspended(current.account) {
-        return None;
-    }
-    let Some(event) = event else {
-        return Some(not_attempted(target, todo, "event_unreadable", schedule));
-    };
-    let timeout = shared.defaults.timeout;
-    Some(attempt(client, target, &event, todo, schedule, timeout).await)
-}
-
-/// Where an open delivery's event stands now. A dispatcher that is busy is asked again, within bounds:
-/// it would be a pity to spend an attempt on that.
-async fn place_of(
-    dispatch: &DispatchHandle,
-    subscription: SubscriptionId,
-    slot: Slot,
-) -> Result<Option<Place>, DispatchError> {
-    let mut tries = MAX_ASKS;
-    loop {
-        match dispatch.place_of(subscription, slot).await {
-            Err(DispatchError::Unavailable(Unavailable::Busy)) if tries > 0 => {
-                tries -= 1;
-                tokio::time::sleep(ASK_AGAIN_AFTER).await;
-            }
-            answer => return answer,
-        }
     }
 }

@@ -71,7 +71,7 @@ pub async fn one(request: &HttpRequest, relay: &Relay, payload: Payload) -> Resu
         None => (envelope::parse(&body, MAX_DEPTH)?.event_type, Content::Json),
     };
     if event_type.is_operational() {
-        return Err(operational("event".to_owned()));
+        return Err(operational("event"));
     }
     Ok((
         body.clone(),
@@ -84,7 +84,7 @@ pub async fn one(request: &HttpRequest, relay: &Relay, payload: Payload) -> Resu
 }
 
 /// A type that only the relay itself sends.
-fn operational(field: String) -> ApiError {
+fn operational(field: &str) -> ApiError {
     ApiError::Invalid(format!(
         "{field}: types that begin with `{OPERATIONAL}.` are the relay's own"
     ))
@@ -118,7 +118,7 @@ pub async fn batch(
     let events = events(&body, relay.limits.max_body_bytes)?;
     let own = events.iter().position(|it| it.event_type.is_operational());
     match own {
-        Some(index) => Err(operational(format!("events[{index}].event"))),
+        Some(index) => Err(operational(&format!("events[{index}].event"))),
         None => Ok((body, events)),
     }
 }

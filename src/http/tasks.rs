@@ -46,7 +46,7 @@ struct Deliveries {
 /// Which events.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Events {
+struct Selected {
     events: Vec<String>,
     status: Option<Status>,
     since: Option<String>,
@@ -186,7 +186,7 @@ pub async fn replay(
     payload: Payload,
 ) -> Answer {
     let who = caller.with(Permission::DeliveriesWrite)?;
-    let wanted: Events = body::json_or_nothing(&request, payload, &relay.arriving).await?;
+    let wanted: Selected = body::json_or_nothing(&request, payload, &relay.arriving).await?;
     let subscription: Arc<Subscription> = owned::find(&relay.directory.view().read(), &who, &id)?;
     let types = match wanted.events.as_slice() {
         [] => Vec::new(),

@@ -48,6 +48,14 @@ struct Subscribed {
 /// A delivery: an event, for whom, and which replay.
 pub type Key = (EventId, SubscriptionId, u16);
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    Received,
+    TooOld,
+    Died,
+    GivenUp,
+}
+
 #[derive(Debug, Default)]
 struct Delivery {
     /// The last attempt that is journalled for sure, and what came of it.
@@ -60,12 +68,9 @@ struct Delivery {
     by: Option<u64>,
     /// The process that has it at the receiver.
     at_receiver_by: Option<u64>,
-    received: bool,
-    too_old: bool,
-    /// An attempt was the last of its schedule.
-    died: bool,
-    /// Somebody asked for its end.
-    given_up: bool,
+    /// What became of it: that it was received, that it was too old, that an attempt was the last of its
+    /// schedule, that somebody asked for its end.
+    fates: BTreeSet<Fate>,
     /// Somebody asked for an attempt: its schedule has begun anew, maybe more than once.
     steered: bool,
     /// It is a replay that was answered.
@@ -75,7 +80,11 @@ struct Delivery {
 impl Delivery {
     /// Those of its group that are behind it may go on.
     fn is_over(&self) -> bool {
-        self.received || self.too_old || self.died || self.given_up
+        !self.fates.is_empty()
+    }
+
+    fn has(&self, fate: Fate) -> bool {
+        self.fates.contains(&fate)
     }
 }
 
@@ -232,7 +241,7 @@ impl Witness {
             }
             // Retention ends what an attempt may still be under way for.
             Some(over) => {
-                let ended = delivery.too_old || delivery.given_up;
+                let ended = delivery.has(Fate::TooOld) || delivery.has(Fate::GivenUp);
                 assert!(ended, "{who} after {over:?}");
             }
         }
@@ -253,13 +262,18 @@ impl Witness {
     pub fn replies(&mut self, key: Key, reply: &Reply) {
         *self.at_receiver.get_mut(&key.1).unwrap() -= 1;
         let delivery = self.deliveries.get_mut(&key).unwrap();
-        delivery.received |= matches!(reply, Reply::Status { code: 200, .. });
+        if matches!(reply, Reply::Status { code: 200, .. }) {
+            delivery.fates.insert(Fate::Received);
+        }
         delivery.at_receiver_by = None;
     }
 
     /// What an attempt came to.
     pub fn concluded(&mut self, key: Key, outcome: Outcome) {
-        self.deliveries.get_mut(&key).unwrap().died |= outcome == Outcome::Dead;
+        if outcome == Outcome::Dead {
+            let delivery = self.deliveries.get_mut(&key).unwrap();
+            delivery.fates.insert(Fate::Died);
+        }
     }
 
     /// Another process begins.
@@ -290,16 +304,20 @@ impl Witness {
         let deleted = of.delete_asked.is_some();
         let key = key_of(attempt.delivery());
         let delivery = self.deliveries.entry(key).or_default();
-        delivery.too_old |= attempt.error.as_deref() == Some(TOO_OLD);
+        if attempt.error.as_deref() == Some(TOO_OLD) {
+            delivery.fates.insert(Fate::TooOld);
+        }
         match attempt.outcome {
-            Outcome::Delivered => assert!(delivery.received, "{key:?} was never received"),
+            Outcome::Delivered => {
+                assert!(delivery.has(Fate::Received), "{key:?} was never received");
+            }
             Outcome::Cancelled => {
-                let ended = deleted || delivery.too_old || delivery.given_up;
+                let ended = deleted || delivery.has(Fate::TooOld) || delivery.has(Fate::GivenUp);
                 assert!(ended, "{key:?} was cancelled");
             }
             Outcome::Dead => {
                 let used_up = usize::from(attempt.number) == of.attempts;
-                let ended = used_up || delivery.too_old || delivery.steered;
+                let ended = used_up || delivery.has(Fate::TooOld) || delivery.steered;
                 assert!(ended, "{key:?} died early");
             }
             Outcome::Retry { .. } => {}
@@ -330,7 +348,8 @@ impl Witness {
                 }
                 let key = (id, *subscription, 0);
                 let delivery = self.deliveries.get(&key);
-                let ended = delivery.is_some_and(|it| it.received || it.too_old || it.given_up);
+                let fates = [Fate::Received, Fate::TooOld, Fate::GivenUp];
+                let ended = delivery.is_some_and(|it| fates.iter().any(|fate| it.has(*fate)));
                 assert!(
                     ended || dead.contains(&key),
                     "{id} for {subscription} is lost: {delivery:?}"

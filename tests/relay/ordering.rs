@@ -31,7 +31,7 @@ fn data(delivery: &Delivery) -> (u64, u64) {
 
 /// Fails at every third delivery the first two times.
 fn stumbling(delivery: &Delivery) -> Reply {
-    let fails = data(delivery).1 % 3 == 0 && delivery.attempt() <= 2;
+    let fails = data(delivery).1.is_multiple_of(3) && delivery.attempt() <= 2;
     Reply::status(if fails { 500 } else { 200 })
 }
 

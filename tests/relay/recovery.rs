@@ -193,21 +193,21 @@ fn an_event_is_replayed_to_one_or_to_all_with_the_same_webhook_id() {
     let other = Receiver::start();
     let elsewhere = relay.subscribe(&other.url(), &["b"]);
 
-    let replay = format!("/v1/events/{uuid}/replay");
-    let (status, dry) = post(&relay, &replay, &json!({"dry_run": true}));
+    let path = format!("/v1/events/{uuid}/replay");
+    let (status, dry) = post(&relay, &path, &json!({"dry_run": true}));
     let count = |answer: &Value| answer["deliveries"].as_array().unwrap().len();
     assert_eq!((status, count(&dry)), (200, 2));
-    let (status, all) = post(&relay, &replay, &json!({}));
+    let (status, all) = post(&relay, &path, &json!({}));
     assert_eq!((status, count(&all)), (202, 2));
     second.wait_for(1);
     first.wait_for(2);
-    let (_, named) = post(&relay, &replay, &json!({"subscription_id": elsewhere.id}));
+    let (_, named) = post(&relay, &path, &json!({"subscription_id": elsewhere.id}));
     assert_eq!(count(&named), 1);
     other.wait_for(1);
     for receiver in [&first, &second, &other] {
         assert_eq!(delivered(receiver), BTreeSet::from([uuid.clone()]));
     }
-    let (_, again) = post(&relay, &replay, &json!({"subscription_id": one.id}));
+    let (_, again) = post(&relay, &path, &json!({"subscription_id": one.id}));
     first.wait_for(3);
 
     relay.kill();
@@ -232,7 +232,7 @@ fn an_event_is_replayed_to_one_or_to_all_with_the_same_webhook_id() {
         assert_eq!(post(&relay, &path, &json!({})).0, status, "{path}");
     }
     let unknown = json!({"subscription_id": "sub_000000000"});
-    assert_eq!(post(&relay, &replay, &unknown).0, 404);
+    assert_eq!(post(&relay, &path, &unknown).0, 404);
 }
 
 #[test]

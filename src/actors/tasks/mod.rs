@@ -213,8 +213,8 @@ async fn commit(
 /// Whether it is worth trying again: the relay is busy, the disk is full.
 fn is_passing(error: &StepError) -> bool {
     match error {
-        StepError::Dispatch(DispatchError::Unavailable(why)) => *why == Unavailable::Busy,
-        StepError::Change(ChangeError::Unavailable(why)) => *why == Unavailable::Busy,
+        StepError::Dispatch(DispatchError::Unavailable(why))
+        | StepError::Change(ChangeError::Unavailable(why)) => *why == Unavailable::Busy,
         StepError::Change(ChangeError::Queue(why)) => *why != QueueError::Unavailable,
         _ => false,
     }

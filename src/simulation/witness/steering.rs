@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Delivery, Subscribed, Witness, key_of, must_get};
+use super::{Delivery, Fate, Subscribed, Witness, key_of, must_get};
 use crate::domain::directory::{Steer, Steered};
 use crate::domain::event::Event;
 use crate::domain::filter::Body;
@@ -30,7 +30,8 @@ impl Witness {
     /// Somebody asks for the end of a delivery.
     pub fn gives_up(&mut self, id: DeliveryId) {
         self.tick();
-        self.deliveries.entry(key_of(id)).or_default().given_up = true;
+        let delivery = self.deliveries.entry(key_of(id)).or_default();
+        delivery.fates.insert(Fate::GivenUp);
     }
 
     /// What keeps its order comes after what comes before it is over.
