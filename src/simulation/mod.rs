@@ -15,6 +15,7 @@ mod outside;
 mod process;
 mod rest;
 mod retire;
+mod schedule;
 mod wishes;
 mod witness;
 mod world;

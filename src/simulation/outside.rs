@@ -37,6 +37,17 @@ impl World {
             Some(events) => (key, events),
             None => (key.filter(|key| self.is_free(*key)), self.some_events()),
         };
+        self.send_these(key, events);
+    }
+
+    /// Sends one event, without a key.
+    pub(super) fn send_one(&mut self) {
+        let mut events = self.some_events();
+        events.truncate(1);
+        self.send_these(None, events);
+    }
+
+    fn send_these(&mut self, key: Option<u64>, events: Vec<NewEvent>) {
         let account = AccountId::from_bits(1);
         let bodies: Vec<Bytes> = events.iter().map(|event| event.body.clone()).collect();
         for event in &events {

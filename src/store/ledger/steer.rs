@@ -26,18 +26,9 @@ impl Ledger {
 
     /// An open delivery begins its schedule anew. One that was dead stands in no line any more: those that
     /// were behind it have gone on.
-    fn retry(
-        &mut self,
-        Steered {
-            delivery,
-            place,
-            at_ms,
-            ..
-        }: &Steered,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), StoreError> {
-        let subscription = delivery.subscription;
-        let slot = Slot::of(*place, delivery.generation);
+    fn retry(&mut self, steered: &Steered, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
+        let subscription = steered.delivery.subscription;
+        let due_ms = steered.at_ms;
         let mut hurried = None;
         let change = |entry: Entry| {
             let was = entry.delivery;
@@ -48,7 +39,7 @@ impl Ledger {
                     delivery: OpenDelivery {
                         forgiven: was.attempts,
                         group: was.group.filter(|_| was.state != OpenState::Dead),
-                        state: OpenState::Retrying { due_ms: *at_ms },
+                        state: OpenState::Retrying { due_ms },
                         ..was
                     },
                     ..entry
@@ -58,6 +49,7 @@ impl Ledger {
             Some(changed)
         };
         let overlay = &mut self.overlay;
+        let slot = slot(steered);
         self.backlog.change(overlay, subscription, slot, change)?;
         effects.extend(hurried.map(|entry| Effect::Hurried(subscription, entry.into())));
         Ok(())
@@ -66,31 +58,28 @@ impl Ledger {
     /// A delivery comes to be once more, in no line.
     fn replay(
         &mut self,
-        Steered {
-            delivery,
-            place,
-            at_ms,
-            ..
-        }: &Steered,
+        steered: &Steered,
         at: Place,
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
-        let subscription = delivery.subscription;
-        let slot = Slot::of(*place, delivery.generation);
-        if self
-            .backlog
-            .get(&self.overlay, subscription, slot)?
-            .is_some()
-        {
+        let (subscription, slot) = (steered.delivery.subscription, slot(steered));
+        let known = self.backlog.get(&self.overlay, subscription, slot)?;
+        if known.is_some() {
             return Ok(());
         }
         let delivery = OpenDelivery {
-            state: OpenState::Retrying { due_ms: *at_ms },
-            ..OpenDelivery::waiting(delivery.event)
+            state: OpenState::Retrying {
+                due_ms: steered.at_ms,
+            },
+            ..OpenDelivery::waiting(steered.delivery.event)
         };
         let entry = Entry { slot, at, delivery };
         self.backlog.put(&self.overlay, subscription, entry)?;
         effects.push(Effect::Created(subscription, entry.into()));
         Ok(())
     }
+}
+
+fn slot(steered: &Steered) -> Slot {
+    Slot::of(steered.place, steered.delivery.generation)
 }
