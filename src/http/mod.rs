@@ -25,6 +25,7 @@ pub mod routes;
 pub mod search;
 pub mod secrets;
 pub mod subscriptions;
+pub mod tarpit;
 
 use std::sync::Arc;
 
