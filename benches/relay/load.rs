@@ -14,7 +14,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub struct Load {
     address: SocketAddr,
     request: Arc<[u8]>,
-    may_be_refused: bool,
+    when_refused: WhenRefused,
+}
+
+/// What a sender does about a 503.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WhenRefused {
+    /// None is expected.
+    Fail,
+    /// Sends at once again.
+    Insist,
+    /// Waits as long as the answer says.
+    Obey,
 }
 
 impl Load {
@@ -23,14 +34,24 @@ impl Load {
         Self {
             address,
             request: request(address, path, key, body).into(),
-            may_be_refused: false,
+            when_refused: WhenRefused::Fail,
         }
     }
 
-    /// The same, sent by somebody who takes a 503 for an answer. Only what is accepted is counted.
-    pub fn refusable(self) -> Self {
+    /// The same, sent by somebody who does not care what a 503 asks of him.
+    pub fn insisting(self) -> Self {
+        let when_refused = WhenRefused::Insist;
         Self {
-            may_be_refused: true,
+            when_refused,
+            ..self
+        }
+    }
+
+    /// The same, sent by somebody who waits after a 503 as he is told.
+    pub fn obeying(self) -> Self {
+        let when_refused = WhenRefused::Obey;
+        Self {
+            when_refused,
             ..self
         }
     }
@@ -50,6 +71,7 @@ pub struct Sent {
     started: Instant,
     took: Duration,
     latencies_us: Vec<u32>,
+    refused: usize,
 }
 
 impl Sent {
@@ -68,6 +90,11 @@ impl Sent {
         self.count() as f64 / self.took.as_secs_f64()
     }
 
+    /// Requests that were answered with a 503, a second.
+    pub fn refused_rate(&self) -> f64 {
+        self.refused as f64 / self.took.as_secs_f64()
+    }
+
     /// The latency that so many per cent stayed below, in microseconds.
     pub fn percentile_us(&self, percent: f64) -> u32 {
         let at = (self.count() as f64 * percent / 100.0) as usize;
@@ -83,25 +110,27 @@ pub fn run(load: &Load, connections: usize, time: Duration) -> Sent {
     runtime().block_on(async {
         let started = Instant::now();
         let local = tokio::task::LocalSet::new();
-        let latencies_us = local
+        let (mut latencies_us, refused) = local
             .run_until(async {
                 let senders: Vec<_> = (0..connections)
                     .map(|_| tokio::task::spawn_local(send(load.clone(), started + time)))
                     .collect();
-                let mut all = Vec::new();
+                let (mut all, mut refused) = (Vec::new(), 0);
                 for sender in senders {
-                    all.extend(sender.await.expect("a sender"));
+                    let own = sender.await.expect("a sender");
+                    all.extend(own.0);
+                    refused += own.1;
                 }
-                all
+                (all, refused)
             })
             .await;
         let took = started.elapsed();
-        let mut latencies_us = latencies_us;
         latencies_us.sort_unstable();
         Sent {
             started,
             took,
             latencies_us,
+            refused,
         }
     })
 }
@@ -171,17 +200,32 @@ fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime")
 }
 
-async fn send(load: Load, until: Instant) -> Vec<u32> {
+/// Returns how long it took to be let in, each time, and how often it was refused.
+async fn send(load: Load, until: Instant) -> (Vec<u32>, usize) {
     let mut stream = connect(&load).await;
-    let mut latencies_us = Vec::new();
+    let (mut latencies_us, mut refused) = (Vec::new(), 0);
     let mut buffer = vec![0; 4096];
     while Instant::now() < until {
         let began = Instant::now();
-        if exchange(&mut stream, &load, &mut buffer).await {
-            latencies_us.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+        match exchange(&mut stream, &load, &mut buffer).await {
+            Answer::Accepted => {
+                latencies_us.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+            }
+            Answer::Refused { retry_after } => {
+                refused += 1;
+                if load.when_refused == WhenRefused::Obey {
+                    let again = (Instant::now() + retry_after).min(until);
+                    tokio::time::sleep_until(again.into()).await;
+                }
+            }
         }
     }
-    latencies_us
+    (latencies_us, refused)
+}
+
+enum Answer {
+    Accepted,
+    Refused { retry_after: Duration },
 }
 
 async fn connect(load: &Load) -> tokio::net::TcpStream {
@@ -191,8 +235,8 @@ async fn connect(load: &Load) -> tokio::net::TcpStream {
     stream
 }
 
-/// Sends the request and waits for its answer. Says whether it is a 2xx, which most loads insist on.
-async fn exchange(stream: &mut tokio::net::TcpStream, load: &Load, buffer: &mut [u8]) -> bool {
+/// Sends the request and waits for its answer, which most loads insist on being a 2xx.
+async fn exchange(stream: &mut tokio::net::TcpStream, load: &Load, buffer: &mut [u8]) -> Answer {
     let sent = stream.write_all(&load.request).await;
     sent.expect("the request is taken");
     let mut filled = 0;
@@ -204,25 +248,31 @@ async fn exchange(stream: &mut tokio::net::TcpStream, load: &Load, buffer: &mut 
             break;
         }
     }
-    let accepted = buffer.starts_with(b"HTTP/1.1 2");
-    assert!(
-        accepted || load.may_be_refused && buffer.starts_with(b"HTTP/1.1 503"),
-        "{}",
-        String::from_utf8_lossy(&buffer[..filled])
-    );
-    accepted
+    if buffer.starts_with(b"HTTP/1.1 2") {
+        return Answer::Accepted;
+    }
+    let answer = String::from_utf8_lossy(&buffer[..filled]);
+    let refused = load.when_refused != WhenRefused::Fail && answer.starts_with("HTTP/1.1 503");
+    assert!(refused, "{answer}");
+    let seconds = header(&answer, "retry-after").and_then(|value| value.parse().ok());
+    Answer::Refused {
+        retry_after: Duration::from_secs(seconds.expect("it says how long to wait")),
+    }
 }
 
 /// The length of the message that begins here, once its head is whole.
 fn message_bytes(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
     let text = std::str::from_utf8(&bytes[..head]).ok()?;
-    let length = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length")
-            .then(|| value.trim().parse::<usize>().ok())?
-    });
+    let length = header(text, "content-length").and_then(|value| value.parse::<usize>().ok());
     Some(head + length.unwrap_or(0))
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (known, value) = line.split_once(':')?;
+        known.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }
 
 /// One request, for setting things up.

@@ -75,6 +75,9 @@ pub enum ApiError {
         /// When the window ends.
         retry_after_seconds: u64,
     },
+    /// As much is waiting as may wait.
+    #[error("{}", QueueError::Overloaded)]
+    Overloaded,
     /// The relay cannot take it now.
     #[error("{reason}")]
     Unavailable {
@@ -194,7 +197,7 @@ impl ApiError {
                 "RATE_LIMITED",
                 "Rate limit exceeded",
             ),
-            Self::Unavailable { .. } => (
+            Self::Overloaded | Self::Unavailable { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "UNAVAILABLE",
                 "Service unavailable",
@@ -252,6 +255,7 @@ impl ApiError {
                 retry_after_seconds,
                 ..
             } => Some(*retry_after_seconds),
+            Self::Overloaded => Some(OVERLOAD_RETRY_SECONDS),
             _ => None,
         }
     }
@@ -262,7 +266,8 @@ impl From<QueueError> for ApiError {
         match error {
             QueueError::KeyInFlight => Self::Conflict(error.to_string()),
             QueueError::KeyReused => Self::Invalid(error.to_string()),
-            QueueError::Overloaded | QueueError::Unavailable => Self::Unavailable {
+            QueueError::Overloaded => Self::Overloaded,
+            QueueError::Unavailable => Self::Unavailable {
                 reason: error.to_string(),
                 retry_after_seconds: OVERLOAD_RETRY_SECONDS,
             },

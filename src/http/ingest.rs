@@ -2,7 +2,8 @@
 //!
 //! The caller is recognised and counted before a byte of the body is read; the body goes through one
 //! validating pass and is then handed on as the bytes it was. The 202 is sent when the queue actor
-//! says that the events are on disk.
+//! says that the events are on disk. Whoever is refused because too much waits already is answered at
+//! once, and heard again a moment later ([`tarpit`]).
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderName;
@@ -11,7 +12,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::error::{ApiError, Dialect};
-use super::{Relay, blocking, content, gate};
+use super::{Relay, blocking, content, gate, tarpit};
 use crate::actors::auth::Principal;
 use crate::actors::queue::{Accepted, Incoming};
 use crate::actors::rate_limit::Class;
@@ -71,7 +72,13 @@ async fn answer(
 ) -> HttpResponse {
     let mut decision = None;
     let taken = take(shape, request, relay, door, payload, &mut decision).await;
-    let mut response = taken.unwrap_or_else(|error| error.response(Dialect::Ingest));
+    let mut response = taken.unwrap_or_else(|error| {
+        let refusal = error.response(Dialect::Ingest);
+        match error {
+            ApiError::Overloaded => tarpit::slowed(refusal),
+            _ => refusal,
+        }
+    });
     gate::tell(response.headers_mut(), Class::Ingest, decision);
     response
 }

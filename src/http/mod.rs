@@ -26,6 +26,7 @@ pub mod search;
 pub mod secrets;
 pub mod steering;
 pub mod subscriptions;
+pub mod tarpit;
 pub mod tasks;
 
 use std::sync::Arc;
