@@ -377,7 +377,7 @@ mod tests {
     #[tokio::test]
     async fn ports_and_schemes_are_limited_at_the_connection_too() {
         let loopback = guard(&["127.0.0.0/8"]);
-        let https_only = Arc::new(Guard::clone(&loopback).https_only());
+        let https_only = Arc::new(Guard::clone(&loopback).https_only(true));
         for (guard, uri) in [
             (&loopback, "http://127.0.0.1:25/"),
             (&loopback, "ftp://127.0.0.1:2121/"),

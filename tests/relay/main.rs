@@ -22,6 +22,7 @@ mod dialects;
 mod doctor;
 mod documents;
 mod full_disk;
+mod guard;
 mod idempotency;
 mod journey;
 mod lists;
