@@ -115,14 +115,13 @@ pub async fn attempt(
         })
         .await;
     let ended_at_ms = now_ms();
-    let mut timing = Timing::default();
-    let (reply, head) = match sent {
+    let timing = Timing {
+        resolve_ms: sent.timing.resolve.map(millis),
+        connect_ms: sent.timing.connect.map(millis),
+        first_byte_ms: sent.timing.first_byte.map(millis),
+    };
+    let (reply, head) = match sent.reply {
         Ok(reply) => {
-            timing = Timing {
-                resolve_ms: reply.timing.resolve.map(millis),
-                connect_ms: reply.timing.connect.map(millis),
-                first_byte_ms: Some(millis(reply.timing.first_byte)),
-            };
             let retry_after_ms = reply
                 .retry_after
                 .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));

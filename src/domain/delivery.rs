@@ -101,7 +101,8 @@ pub fn judge(number: u16, reply: &Reply, schedule: &Schedule, now_ms: u64, jitte
     }
 }
 
-/// Where an attempt's time went, in milliseconds, as far as it is known.
+/// Where an attempt's time went, in milliseconds. What it never came to is `None`; what it was at when it
+/// failed counts with the time until then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
     /// To look up the receiver's name; `None` on a connection that was open already.
