@@ -138,7 +138,7 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// The class of the failure, if there was none.
     pub error: Option<String>,
-    /// The head of a failed response's body, at most [`KEPT_RESPONSE_BYTES`].
+    /// The head of a failed response's body, at most [`KEPT_RESPONSE_BYTES`], without secrets.
     pub response_head: Vec<u8>,
 }
 

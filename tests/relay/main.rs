@@ -30,6 +30,7 @@ mod matrix;
 mod moving;
 mod overload;
 mod refusals;
+mod repeated;
 mod retention;
 mod retries;
 mod stop;
