@@ -4,26 +4,32 @@
 //! that may have reached the receiver; that is the schedule's decision.
 //!
 //! Invariants: one timeout covers resolving, connecting, sending and the whole
-//! reply; at most [`MAX_RESPONSE_BYTES`] of a body and [`MAX_HEAD_BYTES`] of a
-//! head are taken in; whatever a receiver does ends in one of the few classes
+//! reply; at most [`MAX_RESPONSE_BYTES`] of a body, [`MAX_HEAD_BYTES`] of a head
+//! and [`MAX_INTERIM_RESPONSES`] before it are taken in; whatever a receiver does ends in one of the few classes
 //! of [`SendError`]. A connection that was not read to its end is closed.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::header::{self, HeaderName};
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper::ext::on_informational;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use rustls::crypto::ring;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::connector::{Bounded, Connector, MAX_CONNECT_TIME, Resolve, SystemResolver};
+use super::connector::{Bounded, Connector, MAX_CONNECT_TIME, SystemResolver};
 use super::guard::Guard;
 use super::progress::Progress;
 use super::sockets::Sockets;
@@ -38,6 +44,9 @@ pub const KEPT_RESPONSE_BYTES: usize = 4 * 1024;
 /// How long a response's head may be. hyper takes at most 100 header fields by
 /// default; saying so would cost an allocation per response.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// How many interim responses (1xx) may come before the one that counts.
+pub const MAX_INTERIM_RESPONSES: usize = 16;
 
 /// Idle connections kept per scheme, host and port.
 pub const MAX_IDLE_PER_HOST: usize = 64;
@@ -74,19 +83,16 @@ pub struct Client {
 impl Client {
     /// A client that reaches only what `guard` permits, over as many connections as `sockets` has room for.
     pub fn new(guard: Arc<Guard>, sockets: Sockets) -> Result<Self, ClientError> {
-        Self::with_resolver(guard, SystemResolver::default(), sockets)
+        let connector = Connector::new(guard, SystemResolver::default(), sockets);
+        Ok(Self::over(connector, trust_in_public_authorities()?))
     }
 
-    fn with_resolver(
-        guard: Arc<Guard>,
-        resolver: impl Resolve,
-        sockets: Sockets,
-    ) -> Result<Self, ClientError> {
+    fn over(connector: Connector, trust: ClientConfig) -> Self {
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(ring::default_provider())?
+            .with_tls_config(trust)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Connector::new(guard, resolver, sockets));
+            .wrap_connector(connector);
         // `retry_canceled_requests` stays on: a request is sent again, at once
         // and on another connection, only if an idle connection turned out dead
         // before a byte of the request was written.
@@ -96,7 +102,7 @@ impl Client {
             .pool_max_idle_per_host(MAX_IDLE_PER_HOST)
             .http1_max_buf_size(MAX_HEAD_BYTES)
             .build(Bounded::new(connector, MAX_CONNECT_TIME));
-        Ok(Self { inner })
+        Self { inner }
     }
 
     /// Sends `request` as a POST and reads the reply. Any status is a reply.
@@ -117,26 +123,55 @@ impl Client {
 
     async fn exchange(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         progress: &Progress,
     ) -> Result<Reply, SendError> {
         if !matches!(request.uri().scheme_str(), Some("http" | "https")) {
             return Err(SendError::AddressNotAllowed);
         }
-        let response = self.inner.request(request).await.map_err(|error| {
-            // A connect error that isn't the connector's own is TLS's.
-            if error.is_connect() {
-                classify(error, SendError::Tls)
-            } else {
-                classify(error, SendError::Closed)
-            }
-        })?;
+        let too_many = pin!(too_many_interim_responses(&mut request));
+        let response = match select(self.inner.request(request), too_many).await {
+            Either::Left((response, _)) => response.map_err(classified)?,
+            Either::Right((cause, _)) => return Err(SendError::InvalidResponse(cause.into())),
+        };
         progress.head_came();
         Ok(Reply {
             status: response.status().as_u16(),
             retry_after: retry_after(response.headers(), SystemTime::now),
             head: read_head(response.into_body()).await?,
         })
+    }
+}
+
+fn trust_in_public_authorities() -> Result<ClientConfig, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions()?;
+    Ok(config.with_webpki_roots().with_no_client_auth())
+}
+
+fn classified(error: legacy::Error) -> SendError {
+    // A connect error that isn't the connector's own is TLS's.
+    if error.is_connect() {
+        classify(error, SendError::Tls)
+    } else {
+        classify(error, SendError::Closed)
+    }
+}
+
+/// Ends once more interim responses have come than may; each of them would be skipped without a word.
+fn too_many_interim_responses<B>(
+    request: &mut Request<B>,
+) -> impl Future<Output = &'static str> + use<B> {
+    let (seen, too_many) = (AtomicUsize::new(0), Arc::new(Notify::new()));
+    let tell = Arc::clone(&too_many);
+    on_informational(request, move |_| {
+        if seen.fetch_add(1, Ordering::Relaxed) == MAX_INTERIM_RESPONSES {
+            tell.notify_one();
+        }
+    });
+    async move {
+        too_many.notified().await;
+        "too many interim responses"
     }
 }
 

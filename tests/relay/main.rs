@@ -23,6 +23,7 @@ mod doctor;
 mod documents;
 mod full_disk;
 mod guard;
+mod hostile;
 mod idempotency;
 mod journey;
 mod lists;
