@@ -1,13 +1,14 @@
 //! One attempt: what is sent, and how the reply is judged.
 //!
-//! Composes the signed request, posts it, and turns what comes back into the attempt's record. It
-//! never decides when to send; that is the lane's work.
+//! Composes the signed request, posts it, and turns what comes back into the attempt's record, without the
+//! secrets that the receiver may have repeated. It never decides when to send; that is the lane's work.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use zeroize::Zeroizing;
 
 use super::now_ms;
 use super::vault::Vault;
@@ -19,6 +20,7 @@ use crate::domain::event::{Content, Event, EventMeta};
 use crate::domain::format::{Composed, compose};
 use crate::domain::ids::{DeliveryId, SubscriptionId};
 use crate::domain::retry::Schedule;
+use crate::domain::scrub::{Secrets, scrub};
 use crate::domain::sealed::SealError;
 use crate::domain::signature::{SigningKey, sign_all};
 use crate::outbound::{Client, Outgoing, SendError};
@@ -88,6 +90,26 @@ impl Target {
         let live = live.filter(|(_, ends_at_ms)| ends_at_ms.is_none_or(|end| now_ms < end));
         sign_all(live.map(|(key, _)| key), id, now_ms / 1000, body)
     }
+
+    /// What the receiver was sent with this signature and must not be seen elsewhere.
+    fn secrets(&self, signature: Option<&HeaderValue>) -> Secrets {
+        let mut secrets = Secrets::default();
+        let own = self.headers.values().filter(|value| value.is_sensitive());
+        for value in own {
+            secrets.add_header(value.as_bytes());
+        }
+        for (key, _) in &self.keys {
+            let written = Zeroizing::new(key.reveal());
+            let bare = written.split_once('_').map_or("", |(_, bare)| bare);
+            secrets.add(bare.as_bytes());
+        }
+        let signatures = signature.and_then(|value| value.to_str().ok());
+        for signature in signatures.unwrap_or_default().split(' ') {
+            let bare = signature.split_once(',').map_or("", |(_, bare)| bare);
+            secrets.add(bare.as_bytes());
+        }
+        secrets
+    }
 }
 
 type Opened = (Vec<(SigningKey, Option<u64>)>, HeaderMap);
@@ -105,6 +127,7 @@ pub async fn attempt(
     let started_at_ms = now_ms();
     let composed = compose(target.subscription.format, event);
     let headers = headers(target, &event.meta, &composed, number, started_at_ms);
+    let signature = headers.get(&WEBHOOK_SIGNATURE).cloned();
     let body = composed.body;
     let sent = client
         .post(Outgoing {
@@ -115,14 +138,13 @@ pub async fn attempt(
         })
         .await;
     let ended_at_ms = now_ms();
-    let mut timing = Timing::default();
-    let (reply, head) = match sent {
+    let timing = Timing {
+        resolve_ms: sent.timing.resolve.map(millis),
+        connect_ms: sent.timing.connect.map(millis),
+        first_byte_ms: sent.timing.first_byte.map(millis),
+    };
+    let (reply, head) = match sent.reply {
         Ok(reply) => {
-            timing = Timing {
-                resolve_ms: reply.timing.resolve.map(millis),
-                connect_ms: reply.timing.connect.map(millis),
-                first_byte_ms: Some(millis(reply.timing.first_byte)),
-            };
             let retry_after_ms = reply
                 .retry_after
                 .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
@@ -146,7 +168,14 @@ pub async fn attempt(
         reply,
         head,
     };
-    conclude(target.subscription.id, todo, exchange, schedule, jitter())
+    let (mut record, verdict) =
+        conclude(target.subscription.id, todo, exchange, schedule, jitter());
+    let head = &mut record.response_head;
+    if !head.is_empty() {
+        let is_cut = head.len() >= KEPT_RESPONSE_BYTES;
+        *head = scrub(head, &target.secrets(signature.as_ref()), is_cut);
+    }
+    (record, verdict)
 }
 
 /// What an attempt met, and when.

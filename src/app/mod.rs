@@ -230,7 +230,8 @@ fn start_actors(
     } = store;
     let health = Health::default();
     let vault = secrets::vault(config, ledger.directory())?;
-    let guard = Arc::new(Guard::new(config.outbound.allow.clone()));
+    let guard = Guard::new(config.outbound.allow.clone());
+    let guard = Arc::new(guard.https_only(config.outbound.https_only));
     let control = Arbiter::new().handle();
     let limits = queue::Limits {
         requests: config.queue.capacity,

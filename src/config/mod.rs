@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(config.rate_limit.ingest, Limit::Off);
         assert_eq!(config.delivery.timeout, Duration::from_secs(15));
         assert_eq!(config.delivery.retry_schedule.len(), 10);
-        assert!(config.outbound.allow.is_empty());
+        assert!(config.outbound.allow.is_empty() && !config.outbound.https_only);
         assert!(
             settings
                 .iter()
@@ -209,6 +209,31 @@ mod tests {
             setting(&loaded, "delivery.retry_schedule").0,
             "[\"0s\", \"5s\"]"
         );
+    }
+
+    #[test]
+    fn a_flag_is_true_or_false_in_every_layer() {
+        let variable = "POSTRIDER_OUTBOUND__HTTPS_ONLY";
+        for (file, env, expected) in [
+            ("outbound.https_only = true", None, true),
+            ("outbound.https_only = true", Some("false"), false),
+            ("", Some("true"), true),
+        ] {
+            let env: Vec<_> = env.map(|text| (variable, text)).into_iter().collect();
+            let loaded = loaded(file, &env, &[]);
+            assert_eq!(
+                loaded.config.outbound.https_only, expected,
+                "{file} {env:?}"
+            );
+            assert_eq!(
+                setting(&loaded, "outbound.https_only").0,
+                expected.to_string()
+            );
+        }
+        for text in ["yes", "1", "TRUE", ""] {
+            let refusal = refusal("", &[(variable, text)], &[]);
+            assert!(refusal.ends_with("must be true or false"), "{refusal}");
+        }
     }
 
     #[test]
@@ -282,6 +307,8 @@ mod tests {
             "delivery.max_in_flight = 1001",
             "outbound.allow = [\"10.0.0.1\"]",
             "outbound.allow = [\"10.0.0.0/33\"]",
+            "outbound.https_only = \"true\"",
+            "outbound.https_only = 1",
             "log.level = \"loud\"",
             "log.format = \"xml\"",
         ] {

@@ -27,6 +27,7 @@ const MASK: &str = "\"********\"";
 /// How bare text becomes TOML.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
+    Flag,
     Integer,
     Text,
     List,
@@ -39,6 +40,15 @@ pub(super) struct Kind<T> {
     shape: Shape,
     allowed: String,
     parse: Parse<T>,
+}
+
+/// Yes or no.
+pub(super) fn flag() -> Kind<bool> {
+    Kind {
+        shape: Shape::Flag,
+        allowed: "true or false".to_owned(),
+        parse: Box::new(Value::as_bool),
+    }
 }
 
 /// A whole number within bounds.
@@ -145,6 +155,10 @@ impl Shape {
     /// Text that does not fit stays text, and fails as such.
     fn read(self, text: &str) -> Value {
         match self {
+            Self::Flag => text
+                .trim()
+                .parse()
+                .map_or_else(|_| text.into(), Value::Boolean),
             Self::Integer => text
                 .trim()
                 .parse()

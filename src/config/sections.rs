@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use log::LevelFilter;
 
 use super::reader::{
-    Kind, Reader, duration, list, optional, path, path_or_nothing, text, whole_number,
+    Kind, Reader, duration, flag, list, optional, path, path_or_nothing, text, whole_number,
 };
 use super::value::{Limit, MAX_LIMIT, MAX_WINDOW, MIN_WINDOW};
 use crate::domain::duration::format_duration;
@@ -167,6 +167,8 @@ pub struct Delivery {
 pub struct Outbound {
     /// Networks let through although they are not public.
     pub allow: Vec<IpNet>,
+    /// Whether `http` is refused.
+    pub https_only: bool,
 }
 
 /// What is logged, and how.
@@ -254,6 +256,7 @@ impl Config {
             },
             outbound: Outbound {
                 allow: from.read("outbound.allow", &list(network(), ALLOWED_NETWORKS))?,
+                https_only: from.read("outbound.https_only", &flag())?,
             },
             log: Log {
                 level: from.read("log.level", &text("error, warn, info, debug, trace or off"))?,

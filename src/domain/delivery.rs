@@ -106,7 +106,8 @@ pub fn judge(number: u16, reply: &Reply, schedule: &Schedule, now_ms: u64, jitte
     }
 }
 
-/// Where an attempt's time went, in milliseconds, as far as it is known.
+/// Where an attempt's time went, in milliseconds. What it never came to is `None`; what it was at when it
+/// failed counts with the time until then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timing {
     /// To look up the receiver's name; `None` on a connection that was open already.
@@ -142,7 +143,7 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// The class of the failure, if there was none.
     pub error: Option<String>,
-    /// The head of a failed response's body, at most [`KEPT_RESPONSE_BYTES`].
+    /// The head of a failed response's body, at most [`KEPT_RESPONSE_BYTES`], without secrets.
     pub response_head: Vec<u8>,
 }
 

@@ -26,6 +26,7 @@ pub mod permission;
 pub mod rate;
 pub mod retention;
 pub mod retry;
+pub mod scrub;
 pub mod sealed;
 pub mod signature;
 pub mod task;

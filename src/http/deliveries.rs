@@ -51,7 +51,8 @@ pub struct AttemptView {
     number: u16,
     started_at: String,
     duration_ms: u32,
-    /// Of that: looking up the name, and connecting; absent where a connection was open already.
+    /// Of that: looking up the name, and connecting; absent where a connection was open already, and where
+    /// it did not come to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     resolve_ms: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Uri;
 use tokio::net::{TcpStream, lookup_host};
@@ -23,7 +23,8 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::guard::{Guard, is_localhost, permits_port};
-use super::sockets::{Opened, Socket, Sockets};
+use super::progress::Progress;
+use super::sockets::{Socket, Sockets};
 
 /// How long one address may take to accept: a lost first SYN is repeated after
 /// one second, a second one after three.
@@ -137,15 +138,12 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let shared = Arc::clone(&self.shared);
+        let progress = Progress::of_this_task();
         Box::pin(async move {
-            let begun = Instant::now();
-            let vetted = shared.vetted_addresses(&uri).await?;
-            let resolve = begun.elapsed();
+            let vetted = progress.resolve(shared.vetted_addresses(&uri)).await?;
             let room = shared.sockets.room().await;
-            let begun = Instant::now();
-            let stream = dial(&vetted).await?;
-            let connect = begun.elapsed();
-            Ok(Socket::new(stream, Opened { resolve, connect }, room))
+            let stream = progress.connect(dial(&vetted)).await?;
+            Ok(Socket::new(stream, progress, room))
         })
     }
 }
@@ -377,7 +375,7 @@ mod tests {
     #[tokio::test]
     async fn ports_and_schemes_are_limited_at_the_connection_too() {
         let loopback = guard(&["127.0.0.0/8"]);
-        let https_only = Arc::new(Guard::clone(&loopback).https_only());
+        let https_only = Arc::new(Guard::clone(&loopback).https_only(true));
         for (guard, uri) in [
             (&loopback, "http://127.0.0.1:25/"),
             (&loopback, "ftp://127.0.0.1:2121/"),

@@ -75,7 +75,7 @@ pub enum UrlRefused {
     /// Neither `http` nor `https`.
     #[error("must start with http:// or https://")]
     Scheme,
-    /// `http` where only `https` is accepted.
+    /// Not `https`, where nothing else is accepted.
     #[error("must start with https://")]
     HttpsOnly,
     /// A user name or password; static headers are the place for credentials.
@@ -111,11 +111,10 @@ impl Guard {
         }
     }
 
-    /// The same guard, refusing `http`.
+    /// The same guard, which refuses `http` or does not.
     #[must_use]
-    pub fn https_only(mut self) -> Self {
-        self.https_only = true;
-        self
+    pub fn https_only(self, https_only: bool) -> Self {
+        Self { https_only, ..self }
     }
 
     /// Whether a connection to `address` may be opened.
@@ -139,11 +138,12 @@ impl Guard {
         if url.as_str().len() > MAX_URL_BYTES {
             return Err(UrlRefused::TooLong);
         }
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(UrlRefused::Scheme);
-        }
         if !self.permits_scheme(url.scheme()) {
-            return Err(UrlRefused::HttpsOnly);
+            return Err(if self.https_only {
+                UrlRefused::HttpsOnly
+            } else {
+                UrlRefused::Scheme
+            });
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlRefused::Userinfo);
@@ -379,10 +379,11 @@ mod tests {
         ] {
             assert_eq!(check(&guard(&[]), url), Err(expected), "{url}");
         }
-        let https_only = guard(&[]).https_only();
+        let https_only = guard(&[]).https_only(true);
         assert_eq!(check(&https_only, "https://example.com/"), Ok(()));
-        let refused = check(&https_only, "http://example.com/");
-        assert_eq!(refused, Err(UrlRefused::HttpsOnly));
+        for url in ["http://example.com/", "ftp://example.com/"] {
+            assert_eq!(check(&https_only, url), Err(UrlRefused::HttpsOnly), "{url}");
+        }
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //!   only what it let through.
 //! * [`sockets`] bounds how many connections are open at once.
 //! * [`client`] posts one body and reads a bounded reply over pooled connections.
+//! * [`progress`] knows how far an exchange has got.
 //!
 //! This page is what the floors above see of it: what goes out ([`Outgoing`]),
-//! what comes back ([`Reply`]), and the few words for what went wrong
+//! what comes of it ([`Sent`]), and the few words for what went wrong
 //! ([`SendError`]). The floor never follows a redirect, never asks a proxy,
 //! never skips a certificate, and never tells a tenant what answered behind a
 //! forbidden address.
@@ -15,6 +16,7 @@
 pub mod client;
 pub mod connector;
 pub mod guard;
+pub mod progress;
 pub mod sockets;
 
 use std::error::Error;
@@ -47,6 +49,15 @@ pub struct Outgoing {
     pub timeout: Duration,
 }
 
+/// What came of a request.
+#[derive(Debug)]
+pub struct Sent {
+    /// What the receiver answered, or why there is no complete reply.
+    pub reply: Result<Reply, SendError>,
+    /// Where the time went, as far as it got.
+    pub timing: Timing,
+}
+
 /// What a receiver answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -56,11 +67,10 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// The body's first [`KEPT_RESPONSE_BYTES`].
     pub head: Vec<u8>,
-    /// Where the time went.
-    pub timing: Timing,
 }
 
-/// Where the time of an exchange went.
+/// Where the time of an exchange went. What it never came to is `None`; what it was at when it failed counts
+/// with the time until then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timing {
     /// To look up the name; `None` on a connection that was open already.
@@ -68,7 +78,7 @@ pub struct Timing {
     /// To have an address accept, without TLS; `None` on a connection that was open already.
     pub connect: Option<Duration>,
     /// From the beginning to the head of the reply, all of the above included.
-    pub first_byte: Duration,
+    pub first_byte: Option<Duration>,
 }
 
 /// Why there is no complete reply. The sentence and [`SendError::class`] are for

@@ -5,15 +5,16 @@
 //! that finds no room waits until another is closed, for as long as its attempt may take.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::progress::Progress;
 
 /// Room for connections. Clones share it.
 #[derive(Debug, Clone)]
@@ -37,39 +38,19 @@ impl Sockets {
     }
 }
 
-/// What it took to open a connection. It is told once, with the first reply over it; clones are the same.
-#[derive(Debug, Clone)]
-pub struct Opening(Arc<Mutex<Option<Opened>>>);
-
-/// How long it took to resolve the name, and to have an address accept.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Opened {
-    /// To look up the name.
-    pub resolve: Duration,
-    /// To have an address accept.
-    pub connect: Duration,
-}
-
-impl Opening {
-    /// What it took, if nobody was told yet.
-    pub fn take(&self) -> Option<Opened> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-/// A connection, and the room it takes.
+/// A connection, whose exchange it was opened for, and the room it takes.
 #[derive(Debug)]
 pub struct Socket {
     stream: TokioIo<TcpStream>,
-    opening: Opening,
+    opener: Progress,
     _room: Option<Room>,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, opened: Opened, room: Option<Room>) -> Self {
+    pub(super) fn new(stream: TcpStream, opener: Progress, room: Option<Room>) -> Self {
         Self {
             stream: TokioIo::new(stream),
-            opening: Opening(Arc::new(Mutex::new(Some(opened)))),
+            opener,
             _room: room,
         }
     }
@@ -127,6 +108,6 @@ impl Write for Socket {
 
 impl Connection for Socket {
     fn connected(&self) -> Connected {
-        self.stream.connected().extra(self.opening.clone())
+        self.stream.connected().extra(self.opener.clone())
     }
 }

@@ -65,6 +65,8 @@ impl Delivery {
 pub enum Reply {
     /// A status and further headers.
     Answer(u16, Vec<(&'static str, String)>),
+    /// A status and a body.
+    Says(u16, Vec<u8>),
     /// The same, but not before [`Receiver::release`].
     Held(u16),
     /// Nothing: the connection is closed.
@@ -237,8 +239,13 @@ impl Shared {
                 self.state().arrived.push(delivery);
                 self.changed.notify_all();
             }
+            let mut body = Vec::new();
             let (status, headers) = match reply {
                 Reply::Answer(status, headers) => (status, headers),
+                Reply::Says(status, says) => {
+                    body = says;
+                    (status, Vec::new())
+                }
                 Reply::Held(status) => {
                     self.wait_while(|state| !state.released);
                     (status, Vec::new())
@@ -246,12 +253,14 @@ impl Shared {
                 Reply::HangUp => return,
                 Reply::Silence => return self.wait_while(|_| true),
             };
-            let mut head = format!("HTTP/1.1 {status} As told\r\ncontent-length: 0\r\n");
+            let length = body.len();
+            let mut head = format!("HTTP/1.1 {status} As told\r\ncontent-length: {length}\r\n");
             for (name, value) in headers {
                 write!(head, "{name}: {value}\r\n").unwrap();
             }
             head.push_str("\r\n");
-            if stream.get_mut().write_all(head.as_bytes()).is_err() {
+            let answer = [head.as_bytes(), &body].concat();
+            if stream.get_mut().write_all(&answer).is_err() {
                 return;
             }
         }

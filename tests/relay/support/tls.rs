@@ -31,6 +31,11 @@ pub struct TlsProxy {
 impl TlsProxy {
     /// A proxy in front of whoever listens there.
     pub fn before(server: SocketAddr) -> Self {
+        Self::showing(&certificate("127.0.0.1"), server)
+    }
+
+    /// The same with another certificate.
+    pub fn showing(about: &CertificateParams, server: SocketAddr) -> Self {
         let authority = Authority::new();
         let file = NamedTempFile::new().unwrap();
         std::fs::write(file.path(), authority.0.pem()).unwrap();
@@ -38,7 +43,7 @@ impl TlsProxy {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let acceptor = TlsAcceptor::from(authority.certified());
+        let acceptor = TlsAcceptor::from(authority.certified(about));
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_io()
@@ -85,6 +90,15 @@ async fn serve(listener: &TcpListener, acceptor: &TlsAcceptor, server: SocketAdd
     }
 }
 
+/// What a certificate for a name says.
+pub fn certificate(name: &str) -> CertificateParams {
+    let mut about = CertificateParams::new([name.to_owned()]).unwrap();
+    about.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    about.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    about.use_authority_key_identifier_extension = true;
+    about
+}
+
 /// Who vouches for the proxy.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -101,11 +115,7 @@ impl Authority {
     }
 
     /// What the proxy shows, and the key to it.
-    fn certified(&self) -> Arc<ServerConfig> {
-        let mut about = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
-        about.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        about.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        about.use_authority_key_identifier_extension = true;
+    fn certified(&self, about: &CertificateParams) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
         let certificate = about.signed_by(&key, &self.0).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
