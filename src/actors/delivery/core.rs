@@ -64,6 +64,8 @@ struct Begun {
     is_probe: bool,
     /// Whatever comes of it, it does not come back.
     is_withdrawn: bool,
+    /// Its next attempt, which was due before the lane heard of the end of this one.
+    next: Option<Todo>,
 }
 
 impl Core {
@@ -92,12 +94,20 @@ impl Core {
                 self.breaker.hurry();
             }
             match instruction {
-                // What is under way settles it, whichever way it ends.
-                Instruction::Attempt(todo) if self.under_way.contains_key(&todo.slot) => {}
-                Instruction::Attempt(todo) => self.ready.add(todo),
+                Instruction::Attempt(todo) => self.take(todo),
                 Instruction::Hurry(todo) => self.ready.hurry(todo),
                 Instruction::LetBe(slot) => self.let_be(slot),
             }
+        }
+    }
+
+    fn take(&mut self, todo: Todo) {
+        match self.under_way.get_mut(&todo.slot) {
+            None => self.ready.add(todo),
+            // The log knows already how the attempt under way ended, and the lane does not.
+            Some(begun) if todo.attempts > begun.todo.attempts => begun.next = Some(todo),
+            // The attempt under way settles it, whichever way it ends.
+            Some(_) => {}
         }
     }
 
@@ -175,6 +185,7 @@ impl Core {
             todo,
             is_probe: self.breaker.begin(),
             is_withdrawn: false,
+            next: None,
         };
         self.under_way.insert(todo.slot, begun);
         // The generic cell rate algorithm (ITU-T I.371): no window to begin anew, and nothing to count.
@@ -214,6 +225,9 @@ impl Core {
             (Some(todo), _) => self.ready.put_back(todo),
             (None, Some(group)) => self.ready.release(group),
             (None, None) => {}
+        }
+        if let Some(next) = begun.next {
+            self.ready.add(next);
         }
     }
 }
@@ -298,6 +312,24 @@ mod tests {
                 core.ended(again.slot, Some(&verdict(Outcome::Delivered)), now);
             }
         }
+    }
+
+    #[test]
+    fn a_retry_that_is_due_before_the_end_of_its_attempt_was_heard_is_not_lost() {
+        let mut core = Core::new(OPENS_AFTER);
+        let now = Instant::now();
+        offer(&mut core, vec![todo(1)]);
+        core.begin(None, moment(now));
+        let again = Todo {
+            attempts: 1,
+            due_ms: 1_000,
+            ..todo(1)
+        };
+        offer(&mut core, vec![again]);
+        assert_eq!(core.begin(None, moment(now)), None, "one at a time");
+        let failed = verdict(Outcome::Retry { due_ms: 1_000 });
+        core.ended(again.slot, Some(&failed), now);
+        assert_eq!(core.begin(None, moment(now)), Some(again));
     }
 
     #[test]
