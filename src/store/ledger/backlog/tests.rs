@@ -169,8 +169,13 @@ impl Lab {
         let dead = self
             .of(of)
             .filter(|it| it.delivery.state == OpenState::Dead);
-        assert_eq!(backlog.count(of, Status::Dead), dead.count());
-        assert_eq!(backlog.count(of, Status::Retrying), all_retrying);
+        let dead = dead.count();
+        let counts = Counts {
+            waiting: self.of(of).count() - all_retrying - dead,
+            retrying: all_retrying,
+            dead,
+        };
+        assert_eq!(backlog.counts(of), counts);
         if let Some(entry) = self.of(of).next_back() {
             let id = entry.delivery.event;
             let found = backlog.of_id(overlay, &[lane(9), of], id).unwrap();
@@ -181,6 +186,11 @@ impl Lab {
 
     fn check_across_lanes(&mut self) {
         let all: Vec<_> = (0..LANES).map(lane).collect();
+        let mut counts = Counts::default();
+        for of in &all {
+            counts.add(self.backlog.counts(*of));
+        }
+        assert_eq!(self.backlog.counts_of_all(), counts);
         let key = |(of, slot): &(SubscriptionId, Slot)| (slot.place, *of, slot.generation);
         let mut newest: Vec<_> = self
             .model
@@ -287,6 +297,7 @@ fn what_stays_behind_of_many_pages_is_put_together() {
         lab.backlog.forget(&mut lab.overlay, lane(0), usize::MAX),
         200
     );
+    assert_eq!(lab.backlog.counts_of_all(), Counts::default());
     lab.checkpoint(false);
     assert_eq!(lab.state.range(rows::all(b'o')).count(), 0);
 }
