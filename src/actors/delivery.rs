@@ -33,6 +33,7 @@ use self::core::{Core, Moment, Next, Stance};
 use super::attempt::{Target, attempt, cancelled, not_attempted};
 use super::directory::DirectoryHandle;
 use super::dispatch::{DispatchError, DispatchHandle, Instruction};
+use super::metrics::{LaneMeter, Metrics};
 use super::outcomes::Outcomes;
 use super::pause;
 use super::queue::QueueHandle;
@@ -92,6 +93,8 @@ pub struct Shared {
     pub outcomes: Outcomes,
     /// Subscriptions whose receivers fail and are only probed.
     pub probed: Arc<DashSet<SubscriptionId>>,
+    /// Counts attempts.
+    pub metrics: Metrics,
 }
 
 /// Sends to a lane.
@@ -144,6 +147,7 @@ pub struct Lane {
     client: Client,
     target: Option<Target>,
     core: Core,
+    meter: LaneMeter,
     /// The timer that will have it look again, and when.
     armed: Option<(Instant, SpawnHandle)>,
     /// A permit will have it look again.
@@ -165,6 +169,7 @@ pub fn start(
 ) -> LaneHandle {
     let addr = Lane::start_in_arbiter(arbiter, move |ctx| {
         let changes = shared.directory.view().subscription_changes();
+        let meter = shared.metrics.lane_meter(id);
         ctx.set_mailbox_capacity(WINDOW + usize::from(MAX_IN_FLIGHT) + MAX_NEWS);
         Lane {
             id,
@@ -173,6 +178,7 @@ pub fn start(
             client,
             target: None,
             core: Core::default(),
+            meter,
             armed: None,
             waiting: false,
             permit: None,
@@ -223,6 +229,7 @@ impl Lane {
     /// Begins as many attempts as the limits allow.
     fn pump(&mut self, ctx: &mut Context<Self>) {
         self.changes.mark_unchanged();
+        self.meter.clock.look();
         while self.core.has_ready() {
             let target = self.target();
             let subscription = target.as_ref().map(|target| &*target.subscription);
@@ -285,6 +292,7 @@ impl Lane {
 
     fn look_again_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {
         let at = Instant::now() + wait;
+        self.meter.clock.free_in(wait, now_ms());
         if let Some((armed_at, timer)) = self.armed {
             if armed_at <= at {
                 return;
@@ -300,6 +308,9 @@ impl Lane {
 
     /// Lanes get permits in the order in which they asked.
     fn look_again_with_a_permit(&mut self, ctx: &mut Context<Self>) {
+        self.meter
+            .clock
+            .kept_waiting(self.core.due_since_ms(), now_ms());
         if !self.waiting {
             self.waiting = true;
             let permit = self.shared.outcomes.clone().wait();
@@ -333,6 +344,7 @@ impl Lane {
         let shared = self.shared.clone();
         let dispatch = self.dispatch.clone();
         let client = self.client.clone();
+        let meter = self.meter.attempts(target.subscription.account);
         actix::spawn(async move {
             let schedule = target.subscription.retry_schedule.clone();
             let schedule = schedule.unwrap_or_else(|| shared.defaults.schedule.clone());
@@ -343,6 +355,7 @@ impl Lane {
             });
             let verdict = match made {
                 Some((record, verdict)) => {
+                    meter.count(&record);
                     shared.queue.settle(record, permit);
                     if verdict.gone {
                         let id = target.subscription.id;

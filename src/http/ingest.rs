@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::error::{ApiError, Dialect};
 use super::{Relay, blocking, content, gate};
 use crate::actors::auth::Principal;
+use crate::actors::metrics::Door;
 use crate::actors::queue::{Accepted, Incoming};
 use crate::actors::rate_limit::Class;
 use crate::domain::directory::Integration;
@@ -71,7 +72,10 @@ async fn answer(
 ) -> HttpResponse {
     let mut decision = None;
     let taken = take(shape, request, relay, door, payload, &mut decision).await;
-    let mut response = taken.unwrap_or_else(|error| error.response(Dialect::Ingest));
+    let mut response = taken.unwrap_or_else(|error| {
+        relay.metrics.refused(Door::Ingest, error.counted_as());
+        error.response(Dialect::Ingest)
+    });
     gate::tell(response.headers_mut(), Class::Ingest, decision);
     response
 }

@@ -103,6 +103,11 @@ impl Core {
         !self.ready.is_empty()
     }
 
+    /// Since when the first of what may begin has been due, in milliseconds of Unix time.
+    pub fn due_since_ms(&self) -> u64 {
+        self.ready.due_since_ms()
+    }
+
     /// How it stands.
     pub fn stance(&self) -> Stance {
         if self.breaker.is_open() {
