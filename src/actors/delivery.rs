@@ -253,6 +253,7 @@ impl Lane {
                 self.begin(target, todo, permit, ctx.address());
             }
         }
+        self.meter.clock.nothing_ready(self.core.is_under_way());
     }
 
     /// The subscription as it is now: a change counts from the next attempt on. `None` also while its

@@ -210,6 +210,8 @@ impl Dispatch {
     fn look(&mut self) {
         let oldest_ms = self.or_fail(|core| core.look_for_old_backlogs(now_ms()));
         self.metrics.books().note_oldest(oldest_ms.unwrap_or(0));
+        self.metrics
+            .look_for_forgotten(self.core.ledger(), now_ms());
         let directory = self.core.ledger().directory();
         self.metrics.books().note_subscriptions(directory);
         self.metrics.accounts().keep_those_of(directory);

@@ -27,6 +27,8 @@ pub struct Books {
     going: AtomicU64,
     applied: AtomicU64,
     next_due_ms: AtomicU64,
+    /// How long something has been due that no lane is about to send.
+    forgotten_ms: AtomicU64,
 }
 
 impl Books {
@@ -53,6 +55,7 @@ impl Books {
             going: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             next_due_ms: AtomicU64::new(NEVER),
+            forgotten_ms: AtomicU64::new(0),
         })
     }
 
@@ -64,6 +67,9 @@ impl Books {
         if open.waiting + open.retrying == 0 {
             self.oldest_pending_seconds.set(0.0);
         }
+        if open.retrying == 0 {
+            self.note_forgotten(0);
+        }
         self.applied.store(applied, Ordering::Relaxed);
         let next_due_ms = next_due_ms.unwrap_or(NEVER);
         self.next_due_ms.store(next_due_ms, Ordering::Relaxed);
@@ -73,6 +79,11 @@ impl Books {
     pub fn note_oldest(&self, pending_ms: u64) {
         let pending = std::time::Duration::from_millis(pending_ms);
         self.oldest_pending_seconds.set(pending.as_secs_f64());
+    }
+
+    /// How long something has been due that no lane is about to send.
+    pub(super) fn note_forgotten(&self, due_ms: u64) {
+        self.forgotten_ms.store(due_ms, Ordering::Relaxed);
     }
 
     /// Which subscriptions there are.
@@ -101,6 +112,7 @@ impl Books {
 
     /// How long the dispatcher is late with handing a retry to its lane.
     pub(super) fn late_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.next_due_ms.load(Ordering::Relaxed))
+        let late_ms = now_ms.saturating_sub(self.next_due_ms.load(Ordering::Relaxed));
+        late_ms.max(self.forgotten_ms.load(Ordering::Relaxed))
     }
 }

@@ -32,6 +32,7 @@ use self::refusal::Refusals;
 pub use self::refusal::{Door, Refusal};
 use super::now_ms;
 use crate::domain::ids::SubscriptionId;
+use crate::store::ledger::Ledger;
 
 /// What a reading's text is.
 pub const MEDIA_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -89,6 +90,18 @@ impl Metrics {
     pub fn lane_meter(&self, id: SubscriptionId) -> LaneMeter {
         let clock = self.0.overdue.clock(id);
         LaneMeter::new(clock, self.0.attempts.clone(), self.0.accounts.clone())
+    }
+
+    /// Takes note of how long the ledger has held something due that no lane is about to send.
+    pub fn look_for_forgotten(&self, ledger: &Ledger, now_ms: u64) {
+        let going = ledger
+            .backlogged()
+            .filter(|id| ledger.directory().is_going(*id));
+        let forgotten = going.filter(|id| self.0.overdue.is_idle(*id));
+        let due_ms = forgotten.filter_map(|id| ledger.earliest_due_ms(id)).min();
+        self.0
+            .books
+            .note_forgotten(due_ms.map_or(0, |due_ms| now_ms.saturating_sub(due_ms)));
     }
 
     /// What the dispatcher knows.

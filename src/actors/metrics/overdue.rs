@@ -14,6 +14,8 @@ use crate::domain::ids::SubscriptionId;
 
 /// Nothing waits, or the lane is not free to send it.
 const NEVER: u64 = u64::MAX;
+/// The lane has nothing, and is at nothing.
+const IDLE: u64 = u64::MAX - 1;
 
 /// The lanes' numbers.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +33,13 @@ impl Overdue {
             was_free_ms: None,
             is_free_ms: None,
         }
+    }
+
+    /// Whether a lane has nothing and is at nothing, be it that it has not begun: should the ledger hold
+    /// something that is due, nobody is about to send it.
+    pub fn is_idle(&self, lane: SubscriptionId) -> bool {
+        let own = self.0.get(&lane);
+        own.is_none_or(|since_ms| since_ms.load(Ordering::Relaxed) == IDLE)
     }
 
     /// How long the longest has waited.
@@ -56,6 +65,13 @@ impl LaneClock {
     pub fn look(&mut self) {
         self.was_free_ms = self.is_free_ms.take();
         self.since_ms.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// The lane has nothing more to begin.
+    pub fn nothing_ready(&mut self, is_under_way: bool) {
+        if !is_under_way {
+            self.since_ms.store(IDLE, Ordering::Relaxed);
+        }
     }
 
     /// There will be something to send, and the lane free to send it, after this wait.
@@ -109,6 +125,23 @@ mod tests {
         lane.look();
         lane.kept_waiting(1_900, 9_000);
         assert_eq!(overdue.longest_ms(9_001), 1, "it was not free meanwhile");
+    }
+
+    #[test]
+    fn a_lane_is_idle_that_has_nothing_and_is_at_nothing() {
+        let overdue = Overdue::default();
+        let id = SubscriptionId::from_bits(1);
+        assert!(overdue.is_idle(id), "it has not begun");
+        let mut lane = overdue.clock(id);
+        lane.look();
+        lane.nothing_ready(true);
+        assert!(!overdue.is_idle(id), "an attempt is under way");
+        lane.look();
+        lane.nothing_ready(false);
+        assert!(overdue.is_idle(id));
+        assert_eq!(overdue.longest_ms(1_000), 0);
+        lane.look();
+        assert!(!overdue.is_idle(id));
     }
 
     #[test]

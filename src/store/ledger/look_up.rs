@@ -80,6 +80,11 @@ impl Ledger {
             .next_due_ms(&self.overlay, subscription, now_ms)
     }
 
+    /// When the first retry of a subscription outside of the line is or was due.
+    pub fn earliest_due_ms(&self, subscription: SubscriptionId) -> Option<u64> {
+        self.backlog.earliest_due_ms(subscription)
+    }
+
     /// How many deliveries of a subscription are not settled for good.
     pub fn count_open(&self, subscription: SubscriptionId) -> u64 {
         self.backlog.counts(subscription).open() as u64

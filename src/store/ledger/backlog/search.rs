@@ -159,6 +159,12 @@ impl Backlog {
         Ok(next)
     }
 
+    /// When the first outside of the line is or was due.
+    pub fn earliest_due_ms(&self, subscription: SubscriptionId) -> Option<u64> {
+        let pages = self.lanes.get(&subscription).into_iter().flatten();
+        pages.filter_map(|(_, page)| page.summary.next_due_ms).min()
+    }
+
     /// The deliveries of the event that was accepted at a place.
     pub fn of_event(
         &self,

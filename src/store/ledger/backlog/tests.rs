@@ -160,6 +160,8 @@ impl Lab {
         let all_retrying = retrying.len();
         retrying.retain(|(.., entry)| entry.delivery.group.is_none());
         retrying.sort_unstable_by_key(|(due_ms, slot, _)| (*due_ms, *slot));
+        let earliest = retrying.first().map(|(due_ms, ..)| *due_ms);
+        assert_eq!(backlog.earliest_due_ms(of), earliest);
         let due = retrying.iter().filter(|(due_ms, ..)| *due_ms <= NOW_MS);
         let due: Vec<_> = due.map(|(.., entry)| *entry).take(limit).collect();
         assert_eq!(backlog.due(overlay, of, NOW_MS, limit).unwrap(), due);
