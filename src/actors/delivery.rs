@@ -35,6 +35,7 @@ use self::making::make;
 use super::attempt::{Target, not_attempted};
 use super::directory::DirectoryHandle;
 use super::dispatch::{DispatchHandle, Instruction};
+use super::metrics::{LaneMeter, Metrics};
 use super::outcomes::Outcomes;
 use super::queue::QueueHandle;
 use super::reads::Reads;
@@ -90,6 +91,8 @@ pub struct Shared {
     pub outcomes: Outcomes,
     /// Subscriptions whose receivers fail and are only probed.
     pub probed: Arc<DashSet<SubscriptionId>>,
+    /// Counts attempts.
+    pub metrics: Metrics,
 }
 
 /// Sends to a lane.
@@ -142,6 +145,7 @@ pub struct Lane {
     client: Client,
     target: Option<Target>,
     core: Core,
+    meter: LaneMeter,
     /// The timer that will have it look again, and when.
     armed: Option<(Instant, SpawnHandle)>,
     /// A permit will have it look again.
@@ -164,6 +168,7 @@ pub fn start(
     let addr = Lane::start_in_arbiter(arbiter, move |ctx| {
         let changes = shared.directory.view().subscription_changes();
         let probe_after = shared.defaults.probe_after;
+        let meter = shared.metrics.lane_meter(id);
         ctx.set_mailbox_capacity(WINDOW + usize::from(MAX_IN_FLIGHT) + MAX_NEWS);
         Lane {
             id,
@@ -172,6 +177,7 @@ pub fn start(
             client,
             target: None,
             core: Core::new(probe_after),
+            meter,
             armed: None,
             waiting: false,
             permit: None,
@@ -222,6 +228,7 @@ impl Lane {
     /// Begins as many attempts as the limits allow.
     fn pump(&mut self, ctx: &mut Context<Self>) {
         self.changes.mark_unchanged();
+        self.meter.clock.look();
         while self.core.has_ready() {
             let target = self.target();
             let subscription = target.as_ref().map(|target| &*target.subscription);
@@ -245,6 +252,7 @@ impl Lane {
                 self.begin(target, todo, permit, ctx.address());
             }
         }
+        self.meter.clock.nothing_ready(self.core.is_under_way());
     }
 
     /// The subscription as it is now: a change counts from the next attempt on. `None` also while its
@@ -284,6 +292,7 @@ impl Lane {
 
     fn look_again_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {
         let at = Instant::now() + wait;
+        self.meter.clock.free_in(wait, now_ms());
         if let Some((armed_at, timer)) = self.armed {
             if armed_at <= at {
                 return;
@@ -299,6 +308,9 @@ impl Lane {
 
     /// Lanes get permits in the order in which they asked.
     fn look_again_with_a_permit(&mut self, ctx: &mut Context<Self>) {
+        self.meter
+            .clock
+            .kept_waiting(self.core.due_since_ms(), now_ms());
         if !self.waiting {
             self.waiting = true;
             let permit = self.shared.outcomes.clone().wait();
@@ -332,6 +344,7 @@ impl Lane {
         let shared = self.shared.clone();
         let dispatch = self.dispatch.clone();
         let client = self.client.clone();
+        let meter = self.meter.attempts(target.subscription.account);
         actix::spawn(async move {
             let schedule = target.subscription.retry_schedule.clone();
             let schedule = schedule.unwrap_or_else(|| shared.defaults.schedule.clone());
@@ -342,6 +355,7 @@ impl Lane {
             });
             let verdict = match made {
                 Some((record, verdict)) => {
+                    meter.count(&record);
                     shared.queue.settle(record, permit);
                     if verdict.gone {
                         let id = target.subscription.id;

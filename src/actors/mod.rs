@@ -18,6 +18,8 @@
 //!                          lane ──(MAX_UNJOURNALLED outcomes in all: lanes stop sending)──▶ queue
 //! ```
 //!
+//! What all of them count goes into [`metrics`]: atomics, which nobody waits for.
+//!
 //! All bounds, these among them, are in one table with their reasons: `docs/bounds.md`.
 //!
 //! Nothing is sent with `do_send` between actors: a full mailbox is an answer, never a loss. Nobody
@@ -33,6 +35,7 @@ pub mod delivery;
 pub mod directory;
 pub mod dispatch;
 pub mod health;
+pub mod metrics;
 pub mod outcomes;
 pub mod pause;
 pub mod queue;

@@ -43,6 +43,11 @@ impl Outcomes {
         }
     }
 
+    /// How many there are: attempts that are under way, or whose outcome is not journalled.
+    pub fn unjournalled(&self) -> usize {
+        self.most.saturating_sub(self.permits.available_permits())
+    }
+
     /// Waits for a permit; `None` when no more attempts begin.
     pub async fn wait(self) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();

@@ -28,6 +28,7 @@ use crate::actors::directory::ChangeError;
 use crate::actors::dispatch::watch::Patience;
 use crate::actors::dispatch::{DispatchHandle, Home};
 use crate::actors::health::Health;
+use crate::actors::metrics::{Metrics, MetricsError};
 use crate::actors::outcomes::Outcomes;
 use crate::actors::rate_limit::Quotas;
 use crate::actors::reads::Reads;
@@ -121,6 +122,9 @@ pub enum AppError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// Nothing can be counted.
+    #[error("nothing can be counted: {0}")]
+    Metrics(#[from] MetricsError),
     /// Secrets of an older release cannot be sealed.
     #[error("signing secrets cannot be sealed: {0}")]
     Reseal(#[from] ChangeError<VaultError>),
@@ -229,6 +233,7 @@ fn start_actors(
         ..
     } = store;
     let health = Health::default();
+    let metrics = Metrics::new()?;
     let vault = secrets::vault(config, ledger.directory())?;
     let guard = Guard::new(config.outbound.allow.clone());
     let guard = Arc::new(guard.https_only(config.outbound.https_only));
@@ -245,6 +250,7 @@ fn start_actors(
             state: Arc::clone(&state),
             last_event: ledger.last_event(),
             health: health.clone(),
+            meter: metrics.commit_meter(),
         },
         limits,
     );
@@ -261,6 +267,7 @@ fn start_actors(
         defaults: Arc::new(defaults(config)?),
         outcomes: outcomes.clone(),
         probed: Arc::clone(&probed),
+        metrics: metrics.clone(),
     };
     let sockets = Sockets::new(usize::try_from(open_files::for_receivers()).unwrap_or(usize::MAX));
     let homes = homes(&guard, &sockets)?;
@@ -292,10 +299,6 @@ fn start_actors(
         log: Arc::clone(&log),
     };
     let tasks = tasks::start(&control, parts, &health);
-    let limits = Limits {
-        max_body_bytes: config.ingest.max_body_bytes,
-        max_batch_bytes: config.ingest.max_batch_bytes,
-    };
     let cursors = Cursors::of_store(log.journal().layout().store_id);
     let relay = Relay {
         auth,
@@ -308,11 +311,13 @@ fn start_actors(
         vault,
         samples,
         tasks,
+        metrics,
+        outcomes: outcomes.clone(),
         guard,
         health,
         arriving: Arriving::default(),
         cursors,
-        limits,
+        limits: request_limits(config),
         trusted_proxies: config.server.trusted_proxies.clone().into(),
         backup: Turn::default(),
     };
@@ -345,6 +350,13 @@ fn store_options(config: &Config) -> store::Options {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn request_limits(config: &Config) -> Limits {
+    Limits {
+        max_body_bytes: config.ingest.max_body_bytes,
+        max_batch_bytes: config.ingest.max_batch_bytes,
+    }
 }
 
 fn kept(config: &Config) -> Retention {

@@ -13,6 +13,7 @@ use crate::actors::Unavailable;
 use crate::actors::auth::AuthError;
 use crate::actors::directory::ChangeError;
 use crate::actors::dispatch::DispatchError;
+use crate::actors::metrics::Refusal;
 use crate::actors::now_ms;
 use crate::actors::queue::QueueError;
 use crate::actors::samples::SampleError;
@@ -85,6 +86,8 @@ pub enum ApiError {
         reason: String,
         /// When to try again.
         retry_after_seconds: u64,
+        /// What that is counted as.
+        counted_as: Refusal,
     },
     /// The relay failed; the cause is in its log.
     #[error("The relay failed to answer; the operator's log says why")]
@@ -125,6 +128,18 @@ impl ApiError {
         Self::TooLarge {
             what: what.to_owned(),
             limit_bytes,
+        }
+    }
+
+    fn unavailable(
+        error: &dyn std::error::Error,
+        retry_after_seconds: u64,
+        counted_as: Refusal,
+    ) -> Self {
+        Self::Unavailable {
+            reason: error.to_string(),
+            retry_after_seconds,
+            counted_as,
         }
     }
 
@@ -210,6 +225,24 @@ impl ApiError {
         }
     }
 
+    /// What it is counted as.
+    pub fn counted_as(&self) -> Refusal {
+        match self {
+            Self::Auth(_) => Refusal::Unauthorized,
+            Self::Forbidden | Self::Disabled => Refusal::Forbidden,
+            Self::NotFound(_) | Self::MethodNotAllowed => Refusal::NotFound,
+            Self::Malformed(_) | Self::TooLarge { .. } | Self::MediaType(_) | Self::BodyTimeout => {
+                Refusal::Unreadable
+            }
+            Self::Invalid(_) => Refusal::Invalid,
+            Self::Conflict(_) => Refusal::Conflict,
+            Self::RateLimited { .. } => Refusal::RateLimited,
+            Self::Overloaded => Refusal::Overloaded,
+            Self::Unavailable { counted_as, .. } => *counted_as,
+            Self::Internal => Refusal::Failed,
+        }
+    }
+
     fn ingest_words(&self, title: &'static str) -> (&'static str, String) {
         match self {
             Self::Auth(AuthError::Missing) => (
@@ -267,14 +300,12 @@ impl From<QueueError> for ApiError {
             QueueError::KeyInFlight => Self::Conflict(error.to_string()),
             QueueError::KeyReused => Self::Invalid(error.to_string()),
             QueueError::Overloaded => Self::Overloaded,
-            QueueError::Unavailable => Self::Unavailable {
-                reason: error.to_string(),
-                retry_after_seconds: OVERLOAD_RETRY_SECONDS,
-            },
-            QueueError::NoSpace => Self::Unavailable {
-                reason: error.to_string(),
-                retry_after_seconds: NO_SPACE_RETRY_SECONDS,
-            },
+            QueueError::NoSpace => {
+                Self::unavailable(&error, NO_SPACE_RETRY_SECONDS, Refusal::NoSpace)
+            }
+            QueueError::Unavailable => {
+                Self::unavailable(&error, OVERLOAD_RETRY_SECONDS, Refusal::Failed)
+            }
         }
     }
 }
@@ -290,10 +321,11 @@ impl From<SampleError> for ApiError {
 
 impl From<Unavailable> for ApiError {
     fn from(error: Unavailable) -> Self {
-        Self::Unavailable {
-            reason: error.to_string(),
-            retry_after_seconds: OVERLOAD_RETRY_SECONDS,
-        }
+        let counted_as = match error {
+            Unavailable::Busy => Refusal::Overloaded,
+            Unavailable::Stopped => Refusal::Failed,
+        };
+        Self::unavailable(&error, OVERLOAD_RETRY_SECONDS, counted_as)
     }
 }
 

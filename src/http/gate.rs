@@ -12,8 +12,9 @@ use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use super::error::{ApiError, Dialect};
-use super::{Relay, accounts, client_address};
+use super::{ManageError, Relay, accounts, client_address};
 use crate::actors::auth::{AuthError, Principal};
+use crate::actors::metrics::Door;
 use crate::actors::now_ms;
 use crate::actors::rate_limit::Class;
 use crate::domain::api_key;
@@ -55,6 +56,11 @@ pub fn recognise(request: &HttpRequest, relay: &Relay) -> Result<Principal, ApiE
             })
         }
     })
+}
+
+/// Whether a request shows a key, be it one or not.
+pub fn shows_a_key(request: &HttpRequest) -> bool {
+    request.headers().contains_key(API_KEY)
 }
 
 /// Whoever may open the local socket needs no key: the file's mode lets in only who runs the relay. He
@@ -146,24 +152,35 @@ pub async fn manage(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let relay = request.app_data::<web::Data<Relay>>().cloned();
+    let count_refusal = |why| {
+        if let Some(relay) = &relay {
+            relay.metrics.refused(Door::Manage, why);
+        }
+    };
     let refuse = |request: ServiceRequest, error: &ApiError, decision| {
+        count_refusal(error.counted_as());
         let mut response = error.response(Dialect::Manage);
         tell(response.headers_mut(), Class::Manage, decision);
         Ok(request.into_response(response).map_into_right_body())
     };
-    let Some(relay) = request.app_data::<web::Data<Relay>>().cloned() else {
+    let Some(relay) = &relay else {
         return refuse(request, &ApiError::Internal, None);
     };
-    let who = match recognise(request.request(), &relay) {
+    let who = match recognise(request.request(), relay) {
         Ok(who) => who,
         Err(error) => return refuse(request, &error, None),
     };
-    let (decision, counted) = count(&relay, &who, Class::Manage, 1);
+    let (decision, counted) = count(relay, &who, Class::Manage, 1);
     if let Err(error) = counted {
         return refuse(request, &error, decision);
     }
     request.extensions_mut().insert(who);
     let mut response = next.call(request).await?;
+    let error = response.response().error();
+    if let Some(error) = error.and_then(|error| error.as_error::<ManageError>()) {
+        count_refusal(error.counted_as());
+    }
     tell(response.headers_mut(), Class::Manage, decision);
     Ok(response.map_into_left_body())
 }
@@ -197,7 +214,7 @@ impl Caller {
 }
 
 impl FromRequest for Caller {
-    type Error = super::ManageError;
+    type Error = ManageError;
     type Future = std::future::Ready<Result<Self, Self::Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut actix_web::dev::Payload) -> Self::Future {

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::error::{ApiError, Dialect};
 use super::{Relay, blocking, content, gate, tarpit};
 use crate::actors::auth::Principal;
+use crate::actors::metrics::Door;
 use crate::actors::queue::{Accepted, Incoming};
 use crate::actors::rate_limit::Class;
 use crate::domain::directory::Integration;
@@ -73,6 +74,7 @@ async fn answer(
     let mut decision = None;
     let taken = take(shape, request, relay, door, payload, &mut decision).await;
     let mut response = taken.unwrap_or_else(|error| {
+        relay.metrics.refused(Door::Ingest, error.counted_as());
         let refusal = error.response(Dialect::Ingest);
         match error {
             ApiError::Overloaded => tarpit::slowed(refusal),

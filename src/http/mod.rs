@@ -19,11 +19,13 @@ pub mod health;
 pub mod ingest;
 pub mod integrations;
 pub mod keys;
+pub mod metrics;
 pub mod owned;
 pub mod page;
 pub mod routes;
 pub mod search;
 pub mod secrets;
+pub mod stats;
 pub mod steering;
 pub mod subscriptions;
 pub mod tarpit;
@@ -41,7 +43,9 @@ use crate::actors::auth::{AuthError, AuthHandle, Principal};
 use crate::actors::directory::DirectoryHandle;
 use crate::actors::dispatch::DispatchHandle;
 use crate::actors::health::Health;
+use crate::actors::metrics::{Metrics, Refusal};
 use crate::actors::now_ms;
+use crate::actors::outcomes::Outcomes;
 use crate::actors::queue::QueueHandle;
 use crate::actors::rate_limit::RateLimitHandle;
 use crate::actors::samples::Samples;
@@ -78,6 +82,10 @@ pub struct Relay {
     pub samples: Samples,
     /// Does things with many deliveries.
     pub tasks: TasksHandle,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Counts attempts that are not journalled.
+    pub outcomes: Outcomes,
     /// Says which URLs may be subscribed.
     pub guard: Arc<Guard>,
     /// Says whether the relay can work.
@@ -186,6 +194,13 @@ pub struct Limits {
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct ManageError(ApiError);
+
+impl ManageError {
+    /// What it is counted as.
+    pub fn counted_as(&self) -> Refusal {
+        self.0.counted_as()
+    }
+}
 
 impl<E: Into<ApiError>> From<E> for ManageError {
     fn from(error: E) -> Self {

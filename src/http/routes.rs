@@ -11,8 +11,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::error::{ApiError, Dialect};
 use super::{
     account, accounts, audit, backup, deliveries, events, gate, health, ingest, integrations, keys,
-    secrets, steering, subscriptions, tasks,
+    metrics, secrets, stats, steering, subscriptions, tasks,
 };
+use crate::actors::metrics::Refusal;
 use crate::domain::permission::Permission;
 
 /// What a route asks of its caller.
@@ -26,6 +27,8 @@ pub enum Needs {
     Right(Permission),
     /// To have come through the local socket.
     LocalSocket,
+    /// To run on the same machine, or a key that has this right.
+    Loopback(Permission),
 }
 
 /// One route.
@@ -113,6 +116,7 @@ routes! {
     "/tasks/{id}" =>
         GET tasks::show: Needs::Right(Permission::EventsRead),
         DELETE tasks::stop: Needs::Right(Permission::DeliveriesWrite);
+    "/stats" => GET stats::show: Needs::Right(Permission::MetricsRead);
 }
 
 routes! {
@@ -133,6 +137,7 @@ routes! {
     OPEN, open_routes, "":
     "/health/live" => GET health::live: Needs::Nothing, HEAD health::live: Needs::Nothing;
     "/health/ready" => GET health::ready: Needs::Nothing, HEAD health::ready: Needs::Nothing;
+    "/metrics" => GET metrics::show: Needs::Loopback(Permission::MetricsRead);
 }
 
 /// Adds all routes to an application.
@@ -163,6 +168,7 @@ pub fn recovering(app: &mut ServiceConfig) {
         let error = ApiError::Unavailable {
             reason,
             retry_after_seconds: 1,
+            counted_as: Refusal::Failed,
         };
         error.response(dialect(&request))
     }));

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -47,6 +48,8 @@ pub struct Committed {
     /// Why events should be refused from here on, although this went well: there is no room for the
     /// next segment, and what is left of this one is for what was accepted already.
     pub refusal: Option<String>,
+    /// How long encoding, writing and syncing took, if there was anything to write.
+    pub written_in: Option<Duration>,
 }
 
 /// How far retention's view may be behind the log: that much is in memory still.
@@ -110,13 +113,19 @@ impl Work {
     /// Writes a commit and publishes it; returns once it is synced.
     pub fn commit(&mut self, commit: Commit) -> Result<Committed, StoreError> {
         let retry = commit.look_for_space;
+        let (began, end) = (Instant::now(), self.writer.end());
         let events_at = self.write(commit)?;
+        let written_in = (self.writer.end() > end).then(|| began.elapsed());
         let refusal = self
             .writer
             .look_ahead(retry)
             .err()
             .map(|error| error.to_string());
-        Ok(Committed { events_at, refusal })
+        Ok(Committed {
+            events_at,
+            refusal,
+            written_in,
+        })
     }
 
     /// What retention found open may have been settled by now, or stand otherwise. If it looked too long

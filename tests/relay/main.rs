@@ -28,6 +28,7 @@ mod idempotency;
 mod journey;
 mod lists;
 mod matrix;
+mod metrics;
 mod moving;
 mod ordering;
 mod overload;

@@ -125,6 +125,16 @@ impl Core {
         !self.ready.is_empty()
     }
 
+    /// Whether any attempt is under way.
+    pub fn is_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Since when the first of what may begin has been due, in milliseconds of Unix time.
+    pub fn due_since_ms(&self) -> u64 {
+        self.ready.due_since_ms()
+    }
+
     /// How it stands.
     pub fn stance(&self) -> Stance {
         if self.breaker.is_open() {

@@ -112,6 +112,16 @@ impl Ready {
         self.asleep.first().map(|(due_ms, _)| *due_ms)
     }
 
+    /// Since when the first of what may begin has been due; 0 when nothing may. A first attempt is due
+    /// with its event.
+    pub fn due_since_ms(&self) -> u64 {
+        let first = self.runnable.front();
+        let in_line = first.and_then(|group| self.groups.get(group)?.todos.values().next());
+        let due_ms = |todo: &Todo| todo.due_ms.max(todo.event.unix_ms());
+        let due = self.free.front().into_iter().chain(in_line).map(due_ms);
+        due.min().unwrap_or(0)
+    }
+
     /// Begins what was accepted first of what may begin.
     pub fn take(&mut self, now_ms: u64) -> Option<Todo> {
         self.wake(now_ms);
@@ -224,6 +234,25 @@ mod tests {
         assert_eq!((ready.has_due(99), ready.next_due_ms()), (false, Some(100)));
         assert!(ready.has_due(100));
         assert_eq!(taken(&mut ready, 100), [1]);
+    }
+
+    #[test]
+    fn the_first_of_what_may_begin_says_since_when_it_is_due() {
+        let mut ready = Ready::default();
+        assert_eq!(ready.due_since_ms(), 0);
+        let due = |todo, due_ms| Todo { due_ms, ..todo };
+        ready.add(due(todo(5), 400));
+        assert_eq!(ready.due_since_ms(), 400);
+        ready.add(due(grouped(1, 7), 300));
+        ready.add(due(grouped(2, 8), 900));
+        assert!(ready.has_due(500));
+        assert_eq!(ready.due_since_ms(), 300);
+        ready.take(500);
+        assert_eq!(ready.due_since_ms(), 400);
+        let event = crate::domain::ids::EventId(uuid::Uuid::from_u64_pair(600 << 16, 0));
+        let mut first = Ready::default();
+        first.add(Todo { event, ..todo(9) });
+        assert_eq!(first.due_since_ms(), 600);
     }
 
     #[test]

@@ -175,8 +175,9 @@ impl<O: Outlet> Core<O> {
         self.watch.tellings()
     }
 
-    /// Looks for subscriptions whose backlog has waited for long.
-    pub fn look_for_old_backlogs(&mut self, now_ms: u64) -> Result<(), StoreError> {
+    /// Looks for subscriptions whose backlog has waited for long. Says how long the oldest has that is not
+    /// paused.
+    pub fn look_for_old_backlogs(&mut self, now_ms: u64) -> Result<u64, StoreError> {
         self.watch.look(&self.ledger, now_ms)
     }
 

@@ -11,7 +11,7 @@ use crate::domain::audit::Deed;
 use crate::domain::event::Place;
 use crate::domain::ids::{AccountId, EventId, SubscriptionId};
 use crate::store::error::StoreError;
-use crate::store::ledger::backlog::{Entry, Located, Status};
+use crate::store::ledger::backlog::{Counts, Entry, Located, Status};
 use crate::store::ledger::{Ledger, Open, Standing};
 use crate::store::log::Log;
 use crate::store::state::rows::Slot;
@@ -85,6 +85,22 @@ impl DispatchHandle {
     pub async fn count_open(&self, among: Vec<SubscriptionId>) -> Result<u64, DispatchError> {
         self.ask(move |ledger| Ok(among.iter().map(|id| ledger.count_open(*id)).sum()))
             .await
+    }
+
+    /// How the deliveries of some subscriptions stand, each, and how those of all these stand together.
+    pub async fn counts(
+        &self,
+        some: Vec<SubscriptionId>,
+        all: Vec<SubscriptionId>,
+    ) -> Result<(Vec<Counts>, Counts), DispatchError> {
+        self.ask(move |ledger| {
+            let mut sum = Counts::default();
+            for id in all {
+                sum.add(ledger.counts(id));
+            }
+            Ok((some.iter().map(|id| ledger.counts(*id)).collect(), sum))
+        })
+        .await
     }
 
     /// Returns when everything that is in the log by now has been applied.

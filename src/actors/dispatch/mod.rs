@@ -37,6 +37,7 @@ use super::announce::Announcer;
 use super::delivery::{Shared, WINDOW};
 use super::directory::DirectoryHandle;
 use super::health::{Health, Vital};
+use super::metrics::Metrics;
 use super::{now_ms, pause};
 use crate::store::error::StoreError;
 use crate::store::ledger::Ledger;
@@ -91,6 +92,7 @@ pub struct Dispatch {
     directory: DirectoryHandle,
     announcer: Announcer,
     health: Health,
+    metrics: Metrics,
     _vital: Vital,
     /// The timer of the next retry, and when it rings.
     armed: Option<(u64, SpawnHandle)>,
@@ -108,6 +110,7 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
             addr: ctx.address(),
         };
         let directory = parts.shared.directory.clone();
+        let metrics = parts.shared.metrics.clone();
         let lanes = Actors::new(parts.homes, parts.shared, own);
         let bounds = Bounds::with_window(WINDOW);
         let watch = Watch::new(parts.patience);
@@ -121,6 +124,7 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
             sync_timeout: parts.sync_timeout,
             _vital: parts.health.vital("dispatch actor"),
             health: parts.health,
+            metrics,
             armed: None,
             going_on: false,
             sending_again: false,
@@ -143,9 +147,10 @@ impl Actor for Dispatch {
             dispatch.save(ctx);
         });
         ctx.run_interval(LOOK_FOR_OLD_EVERY, |dispatch, _| {
-            dispatch.or_fail(|core| core.look_for_old_backlogs(now_ms()));
-            dispatch.tell();
+            dispatch.look();
         });
+        let directory = self.core.ledger().directory();
+        self.metrics.books().note_subscriptions(directory);
         self.turn(ctx);
     }
 }
@@ -201,6 +206,18 @@ impl Dispatch {
         }
     }
 
+    /// Looks at how subscriptions stand.
+    fn look(&mut self) {
+        let oldest_ms = self.or_fail(|core| core.look_for_old_backlogs(now_ms()));
+        self.metrics.books().note_oldest(oldest_ms.unwrap_or(0));
+        self.metrics
+            .look_for_forgotten(self.core.ledger(), now_ms());
+        let directory = self.core.ledger().directory();
+        self.metrics.books().note_subscriptions(directory);
+        self.metrics.accounts().keep_those_of(directory);
+        self.tell();
+    }
+
     /// Has done what was found out about subscriptions that are not well.
     fn tell(&mut self) {
         for telling in self.core.tellings() {
@@ -229,7 +246,15 @@ impl Dispatch {
 
     /// Sees to it that the next retry is noticed when it is due.
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let Some(due_ms) = self.core.next_alarm_ms() else {
+        let next_alarm_ms = self.core.next_alarm_ms();
+        let (open, applied) = (
+            self.core.ledger().counts_of_all(),
+            self.core.ledger().applied(),
+        );
+        self.metrics
+            .books()
+            .note(open, applied.position, next_alarm_ms);
+        let Some(due_ms) = next_alarm_ms else {
             return;
         };
         if let Some((armed_ms, timer)) = self.armed {

@@ -81,11 +81,15 @@ impl Watch {
         }
     }
 
-    /// Looks at the backlogs.
-    pub fn look(&mut self, ledger: &Ledger, now_ms: u64) -> Result<(), StoreError> {
+    /// Looks at the backlogs. Says how long the oldest delivery has waited whose subscription is not paused.
+    pub fn look(&mut self, ledger: &Ledger, now_ms: u64) -> Result<u64, StoreError> {
+        let mut oldest_ms = 0;
         for id in ledger.backlogged() {
             let oldest = ledger.oldest_pending(id)?.map(|entry| entry.delivery.event);
             let waited_ms = oldest.map_or(0, |event| now_ms.saturating_sub(event.unix_ms()));
+            if ledger.directory().is_going(id) {
+                oldest_ms = oldest_ms.max(waited_ms);
+            }
             let known = self.old.contains_key(&id);
             match oldest.filter(|_| waited_ms >= self.patience.old_backlog_ms) {
                 Some(event) if !known => {
@@ -104,7 +108,7 @@ impl Watch {
                 self.caught_up(id);
             }
         }
-        Ok(())
+        Ok(oldest_ms)
     }
 
     fn caught_up(&mut self, subscription: SubscriptionId) {

@@ -29,6 +29,7 @@ pub use self::handle::{
     QueueHandle, Settle,
 };
 use super::health::{Health, Vital};
+use super::metrics::CommitMeter;
 use super::now_ms;
 use crate::domain::ids::EventId;
 use crate::store::committer::Committer;
@@ -49,6 +50,7 @@ pub struct Queue {
     core: Core,
     committer: Committer,
     sync_timeout: Duration,
+    meter: CommitMeter,
     _vital: Vital,
     lingering: bool,
 }
@@ -65,6 +67,8 @@ pub struct Parts {
     pub last_event: Option<EventId>,
     /// Told of refusals and of the end.
     pub health: Health,
+    /// Counts commits.
+    pub meter: CommitMeter,
 }
 
 /// Starts the actor.
@@ -76,6 +80,7 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts, limits: Limits) -> QueueHand
             core: Core::new(parts.state, parts.last_event, parts.health),
             committer: parts.committer,
             sync_timeout: parts.sync_timeout,
+            meter: parts.meter,
             lingering: false,
         }
     });
@@ -157,10 +162,15 @@ impl Queue {
 
     fn commit(&mut self, ctx: &mut Context<Self>) {
         let (commit, under_way) = self.core.begin(now_ms());
+        let measured = self.meter.begin(&commit.events);
         let done = tokio::time::timeout(self.sync_timeout, self.committer.submit(commit));
         ctx.spawn(wrap_future::<_, Self>(done).map(|done, queue, ctx| {
             let outcome = match done {
-                Ok(Ok(tried)) => Outcome::Tried(tried),
+                Ok(Ok(Ok(committed))) => {
+                    queue.meter.committed(measured, &committed);
+                    Outcome::Tried(Ok(committed))
+                }
+                Ok(Ok(refused)) => Outcome::Tried(refused),
                 Ok(Err(_)) => {
                     Outcome::Lost("the thread that writes the journal is gone".to_owned())
                 }

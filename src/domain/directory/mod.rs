@@ -253,6 +253,15 @@ impl Directory {
         self.accounts.values()
     }
 
+    /// Whether a subscription is sent to: neither it nor its account is paused.
+    pub fn is_going(&self, id: SubscriptionId) -> bool {
+        let subscription = self.subscription(id);
+        subscription.is_some_and(|it| {
+            let account = self.account(it.account);
+            it.status == SubscriptionStatus::Active && account.is_some_and(|it| !it.suspended)
+        })
+    }
+
     /// All integrations, by id.
     pub fn integrations(&self) -> impl Iterator<Item = &Arc<Integration>> {
         self.integrations.values()

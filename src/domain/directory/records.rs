@@ -129,6 +129,16 @@ pub enum SubscriptionStatus {
     },
 }
 
+impl SubscriptionStatus {
+    /// Its word for those who look.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused { .. } => "paused",
+        }
+    }
+}
+
 /// A key that signs for a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveKey {

@@ -130,9 +130,9 @@ pub struct Subscriptions {
 
 impl SubscriptionView {
     pub fn of(subscription: &Subscription) -> Self {
-        let (status, paused_reason) = match &subscription.status {
-            SubscriptionStatus::Active => ("active", None),
-            SubscriptionStatus::Paused { reason } => ("paused", Some(reason.clone())),
+        let paused_reason = match &subscription.status {
+            SubscriptionStatus::Active => None,
+            SubscriptionStatus::Paused { reason } => Some(reason.clone()),
         };
         let wait = |ms: &u64| format_duration(Duration::from_millis(*ms));
         let schedule = subscription.retry_schedule.as_ref();
@@ -151,7 +151,7 @@ impl SubscriptionView {
             rate_limit: subscription.rate_limit,
             ordering: subscription.ordering.clone(),
             retry_schedule: schedule.map(|it| it.waits_ms().iter().map(wait).collect()),
-            status,
+            status: subscription.status.name(),
             paused_reason,
             created_at: time::rfc3339(subscription.created_at_ms),
         }

@@ -3,7 +3,7 @@
 //! Every answer is bounded by the caller, but for the deliveries of one event, which are bounded by
 //! the number of subscriptions.
 
-use super::backlog::{Entry, Located, Status};
+use super::backlog::{Counts, Entry, Located, Status};
 use super::{Ledger, Todo, Trouble};
 use crate::domain::event::Place;
 use crate::domain::ids::{EventId, SubscriptionId};
@@ -80,22 +80,26 @@ impl Ledger {
             .next_due_ms(&self.overlay, subscription, now_ms)
     }
 
+    /// When the first retry of a subscription outside of the line is or was due.
+    pub fn earliest_due_ms(&self, subscription: SubscriptionId) -> Option<u64> {
+        self.backlog.earliest_due_ms(subscription)
+    }
+
     /// How many deliveries of a subscription are not settled for good.
     pub fn count_open(&self, subscription: SubscriptionId) -> u64 {
-        let all = [Status::Waiting, Status::Retrying, Status::Dead];
-        let counts = all.map(|status| self.count(subscription, status) as u64);
-        counts.iter().sum()
+        self.backlog.counts(subscription).open() as u64
     }
 
     /// How a subscription stands.
     pub fn standing(&self, subscription: SubscriptionId) -> Result<Standing, StoreError> {
         let first = self.backlog.in_line(&self.overlay, subscription, None, 1)?;
+        let counts = self.backlog.counts(subscription);
         Ok(Standing {
             trouble: self.trouble(subscription),
             first_in_line: first.first().copied(),
-            waiting: self.count(subscription, Status::Waiting),
-            retrying: self.count(subscription, Status::Retrying),
-            dead: self.count(subscription, Status::Dead),
+            waiting: counts.waiting,
+            retrying: counts.retrying,
+            dead: counts.dead,
         })
     }
 
@@ -114,7 +118,17 @@ impl Ledger {
 
     /// How many deliveries of a subscription stand so.
     pub fn count(&self, subscription: SubscriptionId, status: Status) -> usize {
-        self.backlog.count(subscription, status)
+        self.backlog.counts(subscription).of(status)
+    }
+
+    /// How the deliveries of a subscription stand.
+    pub fn counts(&self, subscription: SubscriptionId) -> Counts {
+        self.backlog.counts(subscription)
+    }
+
+    /// How all deliveries stand.
+    pub fn counts_of_all(&self) -> Counts {
+        self.backlog.counts_of_all()
     }
 
     /// The deliveries of a subscription that are not settled for good, after `after`, in order: a few

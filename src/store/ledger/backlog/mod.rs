@@ -12,12 +12,15 @@
 //! - Every change dirties its page, so what is in memory is bounded by what a checkpoint may take, and
 //!   by `MAX_LOADED_ENTRIES`.
 
+mod counts;
 mod page;
 mod search;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+pub use self::counts::Counts;
+use self::counts::Tally;
 use self::page::{ENTRY_BYTES, Summary};
 pub use self::page::{Entry, MAX_ENTRIES};
 pub use self::search::{Located, Status};
@@ -89,6 +92,7 @@ type Lane = BTreeMap<Slot, Page>;
 #[derive(Debug, Default)]
 pub struct Backlog {
     lanes: HashMap<SubscriptionId, Lane>,
+    tally: Tally,
     dirty: BTreeSet<(SubscriptionId, Slot)>,
     dirty_bytes: usize,
 }
@@ -108,6 +112,7 @@ impl Backlog {
                 stored: true,
                 dirty: false,
             };
+            backlog.tally.add(subscription, &page.summary);
             let lane = backlog.lanes.entry(subscription).or_default();
             lane.insert(first, page);
         }
@@ -126,6 +131,7 @@ impl Backlog {
         subscription: SubscriptionId,
         entry: Entry,
     ) -> Result<(), StoreError> {
+        self.tally.add(subscription, &entry);
         let lane = self.lanes.entry(subscription).or_default();
         let Some((&first, page)) = lane.range_mut(..=entry.slot).next_back() else {
             lane.insert(entry.slot, Page::of(vec![entry]));
@@ -135,6 +141,7 @@ impl Backlog {
         let entries = page.load(overlay, (subscription, first))?;
         match entries.binary_search_by(|it| it.slot.cmp(&entry.slot)) {
             Ok(at) => {
+                self.tally.take(subscription, &entries[at]);
                 entries[at] = entry;
                 page.summary = Summary::of(entries);
             }
@@ -182,8 +189,12 @@ impl Backlog {
         let Ok(at) = entries.binary_search_by(|it| it.slot.cmp(&slot)) else {
             return Ok(false);
         };
+        self.tally.take(subscription, &entries[at]);
         match change(entries[at]) {
-            Some(changed) => entries[at] = changed,
+            Some(changed) => {
+                self.tally.add(subscription, &changed);
+                entries[at] = changed;
+            }
             None => {
                 entries.remove(at);
             }
@@ -222,13 +233,12 @@ impl Backlog {
     ) -> usize {
         let lane = self.lanes.get(&subscription);
         let some = lane.into_iter().flatten().take(pages);
-        let some: Vec<_> = some
-            .map(|(first, page)| (*first, page.summary.count))
-            .collect();
-        for (first, _) in &some {
+        let some: Vec<_> = some.map(|(first, page)| (*first, page.summary)).collect();
+        for (first, summary) in &some {
+            self.tally.take(subscription, summary);
             self.remove_page(overlay, subscription, *first);
         }
-        some.iter().map(|(_, count)| count).sum()
+        some.iter().map(|(_, summary)| summary.count).sum()
     }
 
     /// The subscriptions that have something open.

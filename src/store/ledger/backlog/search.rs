@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Backlog, Entry, Page, Summary};
+use super::{Backlog, Counts, Entry, Page, Summary};
 use crate::domain::delivery::OpenState;
 use crate::domain::event::Place;
 use crate::domain::ids::{EventId, SubscriptionId};
@@ -37,10 +37,27 @@ impl Status {
     }
 
     fn count(self, summary: &Summary) -> usize {
-        match self {
-            Self::Waiting => summary.waiting,
-            Self::Dead => summary.dead,
-            Self::Retrying => summary.count - summary.waiting - summary.dead,
+        Counts::from(summary).of(self)
+    }
+}
+
+impl From<&Summary> for Counts {
+    fn from(summary: &Summary) -> Self {
+        Self {
+            waiting: summary.waiting,
+            retrying: summary.count - summary.waiting - summary.dead,
+            dead: summary.dead,
+        }
+    }
+}
+
+impl From<&Entry> for Counts {
+    fn from(entry: &Entry) -> Self {
+        let status = Status::of(entry.delivery.state);
+        Self {
+            waiting: usize::from(status == Status::Waiting),
+            retrying: usize::from(status == Status::Retrying),
+            dead: usize::from(status == Status::Dead),
         }
     }
 }
@@ -54,10 +71,14 @@ fn retry_ms(entry: &Entry) -> Option<u64> {
 }
 
 impl Backlog {
-    /// How many deliveries of a subscription stand so.
-    pub fn count(&self, subscription: SubscriptionId, status: Status) -> usize {
-        let pages = self.lanes.get(&subscription).into_iter().flatten();
-        pages.map(|(_, page)| status.count(&page.summary)).sum()
+    /// How the deliveries of a subscription stand.
+    pub fn counts(&self, subscription: SubscriptionId) -> Counts {
+        self.tally.of(subscription)
+    }
+
+    /// How all deliveries stand.
+    pub fn counts_of_all(&self) -> Counts {
+        self.tally.all
     }
 
     /// What stands in line after `after`, in order.
@@ -136,6 +157,12 @@ impl Backlog {
             next = next.into_iter().chain(due_ms).min();
         }
         Ok(next)
+    }
+
+    /// When the first outside of the line is or was due.
+    pub fn earliest_due_ms(&self, subscription: SubscriptionId) -> Option<u64> {
+        let pages = self.lanes.get(&subscription).into_iter().flatten();
+        pages.filter_map(|(_, page)| page.summary.next_due_ms).min()
     }
 
     /// The deliveries of the event that was accepted at a place.

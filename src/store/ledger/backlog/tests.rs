@@ -160,6 +160,8 @@ impl Lab {
         let all_retrying = retrying.len();
         retrying.retain(|(.., entry)| entry.delivery.group.is_none());
         retrying.sort_unstable_by_key(|(due_ms, slot, _)| (*due_ms, *slot));
+        let earliest = retrying.first().map(|(due_ms, ..)| *due_ms);
+        assert_eq!(backlog.earliest_due_ms(of), earliest);
         let due = retrying.iter().filter(|(due_ms, ..)| *due_ms <= NOW_MS);
         let due: Vec<_> = due.map(|(.., entry)| *entry).take(limit).collect();
         assert_eq!(backlog.due(overlay, of, NOW_MS, limit).unwrap(), due);
@@ -169,8 +171,13 @@ impl Lab {
         let dead = self
             .of(of)
             .filter(|it| it.delivery.state == OpenState::Dead);
-        assert_eq!(backlog.count(of, Status::Dead), dead.count());
-        assert_eq!(backlog.count(of, Status::Retrying), all_retrying);
+        let dead = dead.count();
+        let counts = Counts {
+            waiting: self.of(of).count() - all_retrying - dead,
+            retrying: all_retrying,
+            dead,
+        };
+        assert_eq!(backlog.counts(of), counts);
         if let Some(entry) = self.of(of).next_back() {
             let id = entry.delivery.event;
             let found = backlog.of_id(overlay, &[lane(9), of], id).unwrap();
@@ -181,6 +188,11 @@ impl Lab {
 
     fn check_across_lanes(&mut self) {
         let all: Vec<_> = (0..LANES).map(lane).collect();
+        let mut counts = Counts::default();
+        for of in &all {
+            counts.add(self.backlog.counts(*of));
+        }
+        assert_eq!(self.backlog.counts_of_all(), counts);
         let key = |(of, slot): &(SubscriptionId, Slot)| (slot.place, *of, slot.generation);
         let mut newest: Vec<_> = self
             .model
@@ -287,6 +299,7 @@ fn what_stays_behind_of_many_pages_is_put_together() {
         lab.backlog.forget(&mut lab.overlay, lane(0), usize::MAX),
         200
     );
+    assert_eq!(lab.backlog.counts_of_all(), Counts::default());
     lab.checkpoint(false);
     assert_eq!(lab.state.range(rows::all(b'o')).count(), 0);
 }
