@@ -197,7 +197,7 @@ impl Session {
 
     /// Lists them, so many at most.
     pub fn list(&self, of: &Resource, most: usize) -> Result<(), CliError> {
-        self.list_of(of, &Vec::new(), most, Value::clone)
+        self.list_of(of, &Query::new(), most, Value::clone)
     }
 
     /// Lists those of them that are asked for; people see what `row` makes of each.

@@ -16,6 +16,7 @@ pub mod deliveries;
 pub mod demo;
 pub mod doctor;
 pub mod events;
+pub mod explain;
 pub mod export;
 pub mod integrations;
 pub mod keys;
@@ -123,6 +124,8 @@ enum Command {
   postrider events show EVENT_UUID"
     )]
     Events(events::Events),
+    /// Say why each subscription did or did not get an event
+    Explain(explain::Explain),
     /// Deliveries: how each event fares with each subscription
     #[command(
         subcommand,
@@ -314,6 +317,7 @@ pub fn run() -> ExitCode {
         Command::Integrations(integrations) => integrations.run().map(done),
         Command::Subscriptions(subscriptions) => subscriptions.run().map(done),
         Command::Events(events) => events.run().map(done),
+        Command::Explain(explain) => explain.run().map(done),
         Command::Deliveries(deliveries) => deliveries.run().map(done),
         Command::Tasks(tasks) => tasks.run().map(done),
         Command::Accounts(accounts) => accounts.run().map(done),
