@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::CliError;
-use super::ask::{LocalAskArgs, Resource};
+use super::ask::LocalAskArgs;
+use super::resource::Resource;
 
 const ACCOUNTS: Resource = Resource {
     path: "/local/accounts",

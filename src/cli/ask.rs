@@ -2,10 +2,10 @@
 //! scripts.
 //!
 //! A command says what to ask for, a [`Resource`] where things of its kind are and how they are shown,
-//! and a [`Session`] does it. A list is followed to its end. JSON is the relay's own, with everything
-//! it said. What is shown once, such as a key, is never part of a table: a [`Resource`] sets it apart.
-//! Ids are looked at before anything is asked, because
-//! they become part of a path; one that is none is not repeated, because it may be a key.
+//! and a [`Session`] does it. A list is followed to its end, or to where enough is seen. JSON is the
+//! relay's own, with everything it said.
+
+use std::io::Write;
 
 use actix::System;
 use bytes::Bytes;
@@ -14,8 +14,10 @@ use http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::client::{ClientError, LocalArgs, RelayArgs, RelayClient};
+use super::client::{ClientError, JSON, RelayClient};
+use super::resource::Resource;
 use super::style::{self, Style};
+use super::which::{LocalArgs, RelayArgs};
 use super::{CliError, print, table};
 use crate::config::printable;
 
@@ -23,8 +25,6 @@ use crate::config::printable;
 const PAGE: usize = 100;
 /// The most pages that are followed, so that no relay keeps a command busy forever.
 const MAX_PAGES: usize = 10_000;
-/// How much of what is no id is repeated: enough to recognise it, too little to use it.
-const SHOWN_CHARS: usize = 4;
 
 /// How to ask a relay, here or elsewhere.
 #[derive(Debug, Clone, Args)]
@@ -68,6 +68,9 @@ impl LocalAskArgs {
     }
 }
 
+/// Parameters of a list.
+pub type Query = Vec<(&'static str, String)>;
+
 /// A list.
 #[derive(Debug, Args)]
 pub struct All {
@@ -80,9 +83,10 @@ pub struct All {
 pub struct One {
     /// Its id, as lists show it
     #[arg(value_name = "ID")]
-    id: String,
+    pub id: String,
+    /// How to ask for it
     #[command(flatten)]
-    ask: AskArgs,
+    pub ask: AskArgs,
 }
 
 /// One thing or more.
@@ -123,44 +127,11 @@ impl Many {
     }
 }
 
-/// A kind of thing that a relay has.
-#[derive(Debug)]
-pub struct Resource {
-    /// Where its list is.
-    pub path: &'static str,
-    /// The field of a list that holds its entries; also what they are called in front of people.
-    pub plural: &'static str,
-    /// What their ids begin with.
-    pub prefix: &'static str,
-    /// The fields that a list shows, and that come first where one is shown alone.
-    pub columns: &'static [&'static str],
-    /// The fields that are never shown as they are.
-    pub apart: &'static [&'static str],
-    /// What is said of those instead, after all others, where one is shown alone.
-    pub last: fn(&Value) -> Vec<(&'static str, String)>,
-}
-
-impl Resource {
-    /// The path of one.
-    pub fn place(&self, id: &str) -> Result<String, CliError> {
-        let digits = id.strip_prefix(self.prefix).unwrap_or_default();
-        let is_id = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if is_id {
-            return Ok(format!("{}/{id}", self.path));
-        }
-        let shown: String = id.chars().take(SHOWN_CHARS).collect();
-        let (shown, prefix) = (shown.escape_debug(), self.prefix);
-        Err(CliError::Usage(format!(
-            "`{shown}…` is not an id of {}: those begin with `{prefix}`, as lists show them",
-            self.plural
-        )))
-    }
-}
-
 /// A relay, and whether people or scripts read what it answers.
 #[derive(Debug)]
 pub struct Session {
-    client: RelayClient,
+    /// The relay.
+    pub client: RelayClient,
     /// Scripts read it.
     pub json: bool,
 }
@@ -174,6 +145,14 @@ impl Session {
         body: impl Into<Bytes>,
     ) -> Result<Value, CliError> {
         Ok(System::new().block_on(self.client.send(method, path, body.into()))?)
+    }
+
+    /// Asks for what a [`Value`] could not hold as it is, such as somebody's payload.
+    pub fn ask_raw(&self, path: &str) -> Result<String, CliError> {
+        let answer = self.client.send_as(JSON, Method::GET, path, Bytes::new());
+        let answer = System::new().block_on(answer)?;
+        String::from_utf8(answer.into())
+            .map_err(|error| ClientError::Answer(error.to_string()).into())
     }
 
     /// Makes one, and shows it.
@@ -196,7 +175,7 @@ impl Session {
     }
 
     /// Shows one.
-    fn show(&self, of: &Resource, answer: &Value) -> Result<(), CliError> {
+    pub fn show(&self, of: &Resource, answer: &Value) -> Result<(), CliError> {
         if self.json {
             return print_json(answer);
         }
@@ -218,35 +197,60 @@ impl Session {
 
     /// Lists them, so many at most.
     pub fn list(&self, of: &Resource, most: usize) -> Result<(), CliError> {
-        let list = System::new().block_on(self.follow(of, most))?;
+        self.list_of(of, &Query::new(), most, Value::clone)
+    }
+
+    /// Lists those of them that are asked for; people see what `row` makes of each.
+    pub fn list_of(
+        &self,
+        of: &Resource,
+        query: &Query,
+        most: usize,
+        row: fn(&Value) -> Value,
+    ) -> Result<(), CliError> {
+        let list = System::new().block_on(self.follow(of.path, of.plural, query, most))?;
         if self.json {
             return print_json(&list);
         }
         let entries = list[of.plural].as_array().map_or(&[][..], Vec::as_slice);
+        let rows: Vec<Value> = entries.iter().map(row).collect();
         let style = Style::new(style::stdout_has_colour());
         let width = style::stdout_width();
-        print(&table::list(of.columns, entries, width, style))
+        print(&table::list(of.columns, &rows, width, style))?;
+        if !list["next_cursor"].is_null() {
+            let says = "there is more; --limit says how many are shown";
+            // Who reads the table may not read this.
+            let _ = writeln!(std::io::stderr(), "{says}");
+        }
+        Ok(())
     }
 
-    /// One list of all pages; its cursor is that of the last.
-    async fn follow(&self, of: &Resource, most: usize) -> Result<Value, ClientError> {
+    /// One list of all pages, so many entries at most; what else is in it is the last page's.
+    pub async fn follow(
+        &self,
+        path: &str,
+        plural: &'static str,
+        query: &Query,
+        most: usize,
+    ) -> Result<Value, ClientError> {
         let mut entries = Vec::new();
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let wanted = most.saturating_sub(entries.len()).min(PAGE).to_string();
-            let mut query = vec![("limit", wanted)];
+            let mut query = query.clone();
+            query.push(("limit", wanted));
             query.extend(cursor.map(|cursor| ("cursor", cursor)));
             let query = serde_urlencoded::to_string(query)
                 .map_err(|error| ClientError::Answer(error.to_string()))?;
-            let path = format!("{}?{query}", of.path);
+            let path = format!("{path}?{query}");
             let mut page = self.client.send(Method::GET, &path, Bytes::new()).await?;
-            let Some(Value::Array(more)) = page.get_mut(of.plural).map(Value::take) else {
-                return Err(ClientError::Answer(format!("it has no {}", of.plural)));
+            let Some(Value::Array(more)) = page.get_mut(plural).map(Value::take) else {
+                return Err(ClientError::Answer(format!("it has no {plural}")));
             };
             entries.extend(more);
             cursor = page["next_cursor"].as_str().map(str::to_owned);
             if cursor.is_none() || entries.len() >= most {
-                page[of.plural] = Value::Array(entries);
+                page[plural] = Value::Array(entries);
                 return Ok(page);
             }
         }
@@ -254,16 +258,36 @@ impl Session {
         Err(ClientError::Answer(format!("there are more than {most}")))
     }
 
-    /// Deletes them, one after the other. One that the relay refuses to delete does not keep the others.
+    /// Deletes them.
     pub fn delete(&self, of: &Resource, ids: &[String]) -> Result<(), CliError> {
+        let each = self.each(&Method::DELETE, of, ids, "")?;
+        let deleted: Vec<&str> = each.done.iter().map(|(id, _)| id.as_str()).collect();
+        if self.json {
+            print_json(&json!({ "deleted": deleted }))?;
+        } else {
+            let lines = deleted.iter().map(|id| format!("deleted {id}\n"));
+            print(&lines.collect::<String>())?;
+        }
+        each.ended()
+    }
+
+    /// Asks the same of several, one after the other: what is at the end of their paths. One that the relay
+    /// refuses does not keep the others.
+    pub fn each(
+        &self,
+        method: &Method,
+        of: &Resource,
+        ids: &[String],
+        at: &str,
+    ) -> Result<Each, CliError> {
         let places = ids.iter().map(|id| of.place(id));
         let places = places.collect::<Result<Vec<_>, _>>()?;
-        let (mut deleted, mut kept) = (Vec::new(), Vec::new());
+        let (mut done, mut kept) = (Vec::new(), Vec::new());
         System::new().block_on(async {
             for (id, place) in ids.iter().zip(&places) {
-                let answer = self.client.send(Method::DELETE, place, Bytes::new()).await;
-                match answer {
-                    Ok(_) => deleted.push(id.as_str()),
+                let path = format!("{place}{at}");
+                match self.client.send(method.clone(), &path, Bytes::new()).await {
+                    Ok(answer) => done.push((id.clone(), answer)),
                     Err(error) => {
                         let is_last = !error.is_refusal();
                         kept.push((id.clone(), error));
@@ -274,16 +298,25 @@ impl Session {
                 }
             }
         });
-        if self.json {
-            print_json(&json!({ "deleted": deleted }))?;
-        } else {
-            let lines = deleted.iter().map(|id| format!("deleted {id}\n"));
-            print(&lines.collect::<String>())?;
-        }
-        if kept.is_empty() {
+        Ok(Each { done, kept })
+    }
+}
+
+/// What became of several.
+#[derive(Debug)]
+pub struct Each {
+    /// Those that it was done with, and what the relay answered.
+    pub done: Vec<(String, Value)>,
+    kept: Vec<(String, ClientError)>,
+}
+
+impl Each {
+    /// Whether it was done with all of them.
+    pub fn ended(self) -> Result<(), CliError> {
+        if self.kept.is_empty() {
             Ok(())
         } else {
-            Err(CliError::Kept(kept))
+            Err(CliError::Kept(self.kept))
         }
     }
 }
@@ -297,35 +330,4 @@ pub fn print_json(value: &impl Serialize) -> Result<(), CliError> {
     };
     let text = text.map_err(|error| CliError::Failed(error.to_string()))?;
     print(&format!("{text}\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_id_is_neither_asked_for_nor_repeated() {
-        let keys = Resource {
-            path: "/v1/account/api-keys",
-            plural: "keys",
-            prefix: "key_",
-            columns: &[],
-            apart: &[],
-            last: |_| Vec::new(),
-        };
-        let place = keys.place("key_0aZ").unwrap();
-        assert_eq!(place, "/v1/account/api-keys/key_0aZ");
-        for id in [
-            "",
-            "key_",
-            "int_0aZ",
-            "key_0aZ/../x",
-            "key_?x",
-            "key_é",
-            "lwa.sk_live_0123456789abcdefghijklmnopqrstuv",
-        ] {
-            let said = keys.place(id).unwrap_err().to_string();
-            assert!(!said.contains("live") && said.contains("`key_`"), "{said}");
-        }
-    }
 }

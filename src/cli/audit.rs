@@ -3,7 +3,8 @@
 use clap::Args;
 
 use super::CliError;
-use super::ask::{AskArgs, Resource};
+use super::ask::AskArgs;
+use super::resource::Resource;
 
 /// How many entries are shown unless another number is wanted.
 const DEFAULT_LIMIT: &str = "50";

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::Args;
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -13,103 +12,18 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use url::Url;
 
-use super::StoreArgs;
-use crate::app::SOCKET;
 use crate::config::{ConfigError, printable};
 use crate::domain::ids::AccountId;
 
 /// The largest answer that is read.
-const MAX_ANSWER_BYTES: usize = 8 << 20;
+const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// Says for which account the local operator acts.
 const ACCOUNT: &str = "x-postrider-account";
-
-/// Which relay to talk to, and for which account.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Which relay")]
-pub struct RelayArgs {
-    /// A relay elsewhere; without it, the one on this machine is reached through its data directory
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "POSTRIDER_URL",
-        hide_env_values = true
-    )]
-    url: Option<String>,
-    /// The key for a relay elsewhere
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "POSTRIDER_API_KEY",
-        hide_env_values = true
-    )]
-    api_key: Option<String>,
-    /// On this machine: the account to act for; without it, the oldest
-    #[arg(long, value_name = "ACCT_ID")]
-    account: Option<AccountId>,
-    #[command(flatten)]
-    store: StoreArgs,
-}
-
-/// Where the relay on this machine is, for what no other can be asked.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Which relay")]
-pub struct LocalArgs {
-    /// Refused: whoever means another relay must not change this one
-    #[arg(long, env = "POSTRIDER_URL", hide = true, hide_env_values = true)]
-    url: Option<String>,
-    #[command(flatten)]
-    store: StoreArgs,
-}
-
-impl RelayArgs {
-    /// A client for that relay.
-    pub fn client(&self) -> Result<RelayClient, ClientError> {
-        let Some(url) = given(self.url.as_ref()) else {
-            let socket = RelayClient::socket(self.store.load()?.config.data_dir.join(SOCKET));
-            return Ok(match self.account {
-                Some(account) => socket.acting_for(account),
-                None => socket,
-            });
-        };
-        if self.account.is_some() {
-            return Err(ClientError::AccountElsewhere);
-        }
-        let url = relay_url(url).ok_or(ClientError::Url)?;
-        let key = given(self.api_key.as_ref()).ok_or(ClientError::NoKey)?;
-        Ok(RelayClient::url(url.as_str(), SecretString::from(key)))
-    }
-}
-
-impl LocalArgs {
-    /// A client for that relay.
-    pub fn client(&self) -> Result<RelayClient, ClientError> {
-        if given(self.url.as_ref()).is_some() {
-            return Err(ClientError::LocalOnly);
-        }
-        Ok(RelayClient::socket(
-            self.store.load()?.config.data_dir.join(SOCKET),
-        ))
-    }
-}
-
-/// What was given; an empty text in the environment takes a setting back.
-fn given(text: Option<&String>) -> Option<&str> {
-    text.map(String::as_str).filter(|text| !text.is_empty())
-}
-
-/// The text as the address of a relay, which holds no password: it is shown in errors.
-fn relay_url(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let is_bare = url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    (["http", "https"].contains(&url.scheme()) && url.has_host() && is_bare).then_some(url)
-}
+/// The media type of what is asked.
+pub const JSON: &str = "application/json";
 
 /// Why the relay gave no answer, or not the one that was hoped for.
 #[derive(Debug, thiserror::Error)]
@@ -247,27 +161,46 @@ impl RelayClient {
         }
     }
 
-    /// Sends a request; any 2xx is an answer, everything else an error.
+    /// Sends a request with JSON; any 2xx is an answer, everything else an error.
     pub async fn send(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<Value, ClientError> {
-        let exchange = async { read(self.exchange(method, path, body).await?).await };
+        let answer = self.send_as(JSON, method, path, body).await?;
+        if answer.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer).map_err(|error| ClientError::Answer(error.to_string()))
+    }
+
+    /// Sends a request whose body is of this media type, and returns the answer's bytes as they came.
+    pub async fn send_as(
+        &self,
+        media_type: &'static str,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Bytes, ClientError> {
+        let exchange = async {
+            let answer = self.exchange(media_type, method, path, body).await?;
+            read(answer).await
+        };
         let answered = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
         answered.map_err(|_| ClientError::Timeout)?
     }
 
     async fn exchange(
         &self,
+        media_type: &'static str,
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<http::Response<Incoming>, ClientError> {
         let request = Request::builder()
             .method(method)
-            .header("content-type", "application/json");
+            .header("content-type", media_type);
         match &self.to {
             To::Socket(socket, account) => {
                 let uri = path.parse::<Uri>().map_err(http::Error::from)?;
@@ -335,7 +268,7 @@ async fn send_to_socket(
     Ok(sender.send_request(request).await?)
 }
 
-async fn read(answer: http::Response<Incoming>) -> Result<Value, ClientError> {
+async fn read(answer: http::Response<Incoming>) -> Result<Bytes, ClientError> {
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
         .collect()
@@ -343,46 +276,13 @@ async fn read(answer: http::Response<Incoming>) -> Result<Value, ClientError> {
     let body = body
         .map_err(|error| ClientError::Answer(error.to_string()))?
         .to_bytes();
-    let value = if body.is_empty() {
-        Ok(Value::Null)
-    } else {
-        serde_json::from_slice(&body)
-    };
     if status.is_success() {
-        return value.map_err(|error| ClientError::Answer(error.to_string()));
+        return Ok(body);
     }
-    let message = value
-        .ok()
-        .and_then(|value| Some(printable(value.get("message")?.as_str()?)));
+    let said = serde_json::from_slice::<Value>(&body).ok();
+    let message = said.and_then(|said| Some(printable(said.get("message")?.as_str()?)));
     Err(ClientError::Refused {
         status,
         message: message.unwrap_or_else(|| "it gave no reason".to_owned()),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_relays_url_holds_no_secret() {
-        for text in [
-            "https://relay.example.com",
-            "http://127.0.0.1:8080/",
-            "http://[::1]:8080/behind/a/proxy",
-        ] {
-            assert!(relay_url(text).is_some(), "{text}");
-        }
-        for text in [
-            "",
-            "relay.example.com",
-            "ftp://relay.example.com",
-            "https://",
-            "https://me:secret@relay.example.com",
-            "https://relay.example.com/?api_key=secret",
-            "lwa.sk_live_secret",
-        ] {
-            assert!(relay_url(text).is_none(), "{text}");
-        }
-    }
 }

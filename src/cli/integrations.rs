@@ -6,9 +6,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::CliError;
-use super::ask::{All, AskArgs, Many, One, Resource};
+use super::ask::{All, AskArgs, Many, One};
+use super::resource::Resource;
 
-const INTEGRATIONS: Resource = Resource {
+/// Integrations, and how they are shown.
+pub const INTEGRATIONS: Resource = Resource {
     path: "/v1/integrations",
     plural: "integrations",
     prefix: "int_",

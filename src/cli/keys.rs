@@ -10,7 +10,8 @@ use http::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::ask::{All, AskArgs, Many, One, Resource};
+use super::ask::{All, AskArgs, Many, One};
+use super::resource::Resource;
 use super::values::{self, object};
 use super::{CliError, print};
 use crate::config::printable;

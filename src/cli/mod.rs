@@ -6,18 +6,25 @@
 
 pub mod accounts;
 pub mod ask;
+mod attempts;
 pub mod audit;
 pub mod backup;
 pub mod client;
 pub mod completions;
 pub mod config;
+pub mod deliveries;
 pub mod demo;
 pub mod doctor;
+pub mod events;
+pub mod explain;
 pub mod export;
 pub mod integrations;
 pub mod keys;
+pub mod many;
 pub mod output;
+mod progress;
 mod report;
+pub mod resource;
 pub mod restore;
 pub mod secrets;
 pub mod send;
@@ -25,7 +32,9 @@ pub mod serve;
 pub mod style;
 pub mod subscriptions;
 pub mod table;
+pub mod tasks;
 pub mod values;
+pub mod which;
 pub mod work;
 
 use std::io::Write;
@@ -107,6 +116,32 @@ enum Command {
   postrider subscriptions pause SUB_ID"
     )]
     Subscriptions(subscriptions::Subscriptions),
+    /// Events: what came in, and how it fared
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  postrider events list --since 10m
+  postrider events show EVENT_UUID"
+    )]
+    Events(events::Events),
+    /// Say why each subscription did or did not get an event
+    Explain(explain::Explain),
+    /// Deliveries: how each event fares with each subscription
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  postrider deliveries list --status dead
+  postrider deliveries retry --all --since 2h"
+    )]
+    Deliveries(deliveries::Deliveries),
+    /// Tasks: what is being done with many deliveries
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  postrider tasks list
+  postrider tasks stop TASK_ID"
+    )]
+    Tasks(tasks::Tasks),
     /// Accounts: who shares the relay on this machine
     #[command(
         subcommand,
@@ -230,7 +265,7 @@ pub enum CliError {
     /// The store cannot be examined.
     #[error(transparent)]
     Store(#[from] crate::store::error::StoreError),
-    /// Of several things, some were not deleted.
+    /// Of several things, the relay refused to do it with some.
     #[error("{}", each(.0))]
     Kept(Vec<(String, client::ClientError)>),
     /// What was typed cannot be done.
@@ -281,6 +316,10 @@ pub fn run() -> ExitCode {
         Command::Keys(keys) => keys.run().map(done),
         Command::Integrations(integrations) => integrations.run().map(done),
         Command::Subscriptions(subscriptions) => subscriptions.run().map(done),
+        Command::Events(events) => events.run().map(done),
+        Command::Explain(explain) => explain.run().map(done),
+        Command::Deliveries(deliveries) => deliveries.run().map(done),
+        Command::Tasks(tasks) => tasks.run().map(done),
         Command::Accounts(accounts) => accounts.run().map(done),
         Command::Secrets(secrets) => secrets.run().map(done),
         Command::Audit(audit) => audit.run().map(done),

@@ -1,6 +1,7 @@
 //! Colour for people, none for pipes.
 
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 use rustix::termios::tcgetwinsize;
 
@@ -14,7 +15,17 @@ pub fn stdout_has_colour() -> bool {
 
 /// How many characters a line of the terminal holds; `None` where standard output is none.
 pub fn stdout_width() -> Option<usize> {
-    let size = tcgetwinsize(std::io::stdout()).ok()?;
+    width_of(std::io::stdout())
+}
+
+/// The same of standard error; `None` also where a line cannot be written over.
+pub fn stderr_width() -> Option<usize> {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    width_of(std::io::stderr()).filter(|_| !is_dumb)
+}
+
+fn width_of(stream: impl AsFd) -> Option<usize> {
+    let size = tcgetwinsize(stream).ok()?;
     Some(usize::from(size.ws_col)).filter(|&columns| columns > 0)
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A signing secret is shown once, by the command that makes its subscription.
 
+mod standing;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -10,19 +12,25 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::CliError;
-use super::ask::{All, AskArgs, Many, One, Resource};
+use super::ask::{All, AskArgs, Many, One};
+use super::many::Wish;
+use super::resource::Resource;
 use super::values::{self, object};
 
 /// What is read of a secret: more than any has.
 const MAX_SECRET_BYTES: u64 = 4096;
 
-const SUBSCRIPTIONS: Resource = Resource {
+/// Subscriptions, and how they are shown.
+pub const SUBSCRIPTIONS: Resource = Resource {
     path: "/v1/subscriptions",
     plural: "subscriptions",
     prefix: "sub_",
-    columns: &["id", "status", "created_at", "events", "url"],
-    apart: &["secret"],
-    last: secret,
+    columns: &["id", "status", "created_at", "ordering", "events", "url"],
+    apart: &["secret", "standing"],
+    last: |subscription| {
+        let standing = standing::in_words(subscription).into_iter();
+        standing.chain(secret(subscription)).collect()
+    },
 };
 
 /// Make, change and delete subscriptions.
@@ -39,6 +47,7 @@ Examples:
   postrider subscriptions create https://example.com/x --events '**' --retry-schedule 0s,5m,1h
   postrider subscriptions create https://example.com/big --events '**' --filter '{\"data.vip\": true}'
   postrider subscriptions create https://example.com/ce --events '**' --format cloudevents
+  postrider subscriptions create https://example.com/in-order --events '**' --ordering by:data.id
   postrider subscriptions create https://example.com/hooks --events '**' --secret - < secret.txt"
     )]
     Create(Create),
@@ -47,9 +56,10 @@ Examples:
   postrider subscriptions list
   postrider subscriptions list --json | jq -r '.subscriptions[] | .url'")]
     List(All),
-    /// Show a subscription
+    /// Show a subscription, and how its deliveries stand
     #[command(after_help = "Examples:
-  postrider subscriptions show SUB_ID")]
+  postrider subscriptions show SUB_ID
+  postrider subscriptions show SUB_ID --json | jq .standing")]
     Show(One),
     /// Change what is sent, and where
     #[command(
@@ -83,6 +93,16 @@ Examples:
     #[command(after_help = "Examples:
   postrider subscriptions resume SUB_ID")]
     Resume(One),
+    /// Deliver events to it once more: those that it wants, and of them those that are selected
+    #[command(
+        after_help = "The `webhook-id` is the same as ever. With a status, only events that have a delivery to it which
+stands so.
+
+Examples:
+  postrider subscriptions replay SUB_ID --since 2h --dry-run
+  postrider subscriptions replay SUB_ID --events 'order.*' payment.processed --status dead"
+    )]
+    Replay(Replay),
     /// Delete subscriptions and cancel what is open for them
     #[command(after_help = "Examples:
   postrider subscriptions delete SUB_ID
@@ -115,8 +135,8 @@ pub struct Create {
 /// Change a subscription.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("changes").required(true).multiple(true).args([
-    "to", "events", "description", "filter", "format", "headers", "max_in_flight", "rate_limit",
-    "retry_schedule",
+    "to", "events", "description", "filter", "format", "headers", "max_in_flight", "ordering",
+    "rate_limit", "retry_schedule",
 ])))]
 pub struct Update {
     /// Its id, as lists show it
@@ -151,6 +171,31 @@ pub struct RotateSecret {
     ask: AskArgs,
 }
 
+/// Deliver events once more.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Its id, as lists show it
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Those from this time on, such as 2030-01-31T12:00:00Z, or 10m: so long ago
+    #[arg(long, value_name = "TIME", value_parser = values::moment)]
+    since: Option<String>,
+    /// Those up to this time
+    #[arg(long, value_name = "TIME", value_parser = values::moment)]
+    until: Option<String>,
+    /// Those of these types; several, or repeated
+    #[arg(long, value_name = "PATTERN", num_args = 1.., value_delimiter = ',')]
+    events: Vec<String>,
+    /// Those whose delivery to it stands so
+    #[arg(long, value_parser = ["pending", "retrying", "delivered", "dead", "cancelled"])]
+    status: Option<String>,
+    /// Only say how many there are
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
 /// How events are sent.
 #[derive(Debug, Args)]
 struct Manner {
@@ -173,13 +218,16 @@ struct Manner {
     /// Attempts under way at a time, or `default`
     #[arg(long, value_name = "N", value_parser = values::number)]
     max_in_flight: Option<Value>,
+    /// In which order: none, strict, or by:PATH, in order among events with the same value there
+    #[arg(long, value_name = "ORDER", value_parser = values::ordering)]
+    ordering: Option<Value>,
     /// The waits before each attempt, such as 0s,5s,5m, or `default`
     #[arg(long, value_name = "WAITS", value_delimiter = ',')]
     retry_schedule: Vec<String>,
 }
 
 impl Manner {
-    fn fields(&self) -> [(&'static str, Option<Value>); 7] {
+    fn fields(&self) -> [(&'static str, Option<Value>); 8] {
         let headers: BTreeMap<_, _> = self.headers.iter().flatten().cloned().collect();
         [
             ("filter", self.filter.clone()),
@@ -191,6 +239,7 @@ impl Manner {
             ("rate_limit", self.rate_limit.clone()),
             ("description", self.description.as_deref().map(values::text)),
             ("max_in_flight", self.max_in_flight.clone()),
+            ("ordering", self.ordering.clone()),
             (
                 "retry_schedule",
                 values::texts_or_default(&self.retry_schedule),
@@ -211,6 +260,7 @@ impl Subscriptions {
             Self::Test(one) => one.act(&SUBSCRIPTIONS, "test"),
             Self::Pause(one) => one.act(&SUBSCRIPTIONS, "pause"),
             Self::Resume(one) => one.act(&SUBSCRIPTIONS, "resume"),
+            Self::Replay(replay) => replay.run(),
             Self::Delete(many) => many.delete(&SUBSCRIPTIONS),
         }
     }
@@ -258,6 +308,22 @@ impl RotateSecret {
         let path = format!("{}/rotate-secret", SUBSCRIPTIONS.place(&self.id)?);
         let answer = session.ask(Method::POST, &path, body.to_string())?;
         session.print_alone("secret", &answer)
+    }
+}
+
+impl Replay {
+    fn run(&self) -> Result<(), CliError> {
+        let wish = Wish {
+            path: format!("{}/replay", SUBSCRIPTIONS.place(&self.id)?),
+            body: object([
+                ("since", self.since.as_ref().map(|time| json!(time))),
+                ("until", self.until.as_ref().map(|time| json!(time))),
+                ("events", values::texts(&self.events)),
+                ("status", self.status.as_ref().map(|status| json!(status))),
+            ]),
+            dry_run: self.dry_run,
+        };
+        wish.fulfil(&self.ask.open()?)
     }
 }
 

@@ -85,7 +85,8 @@ fn cell(value: &Value) -> String {
         Value::Bool(false) => "no".to_owned(),
         Value::String(text) => printable(text),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
-        value => rate_limit(value).unwrap_or_else(|| printable(&value.to_string())),
+        Value::Object(members) if members.is_empty() => NOTHING.to_owned(),
+        value => as_typed(value).unwrap_or_else(|| printable(&value.to_string())),
     };
     if text.is_empty() {
         NOTHING.to_owned()
@@ -94,8 +95,11 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// A rate limit as it is typed: `1000/1m`.
-fn rate_limit(value: &Value) -> Option<String> {
+/// A rate limit or an order as it is typed: `1000/1m`, `by:data.order_id`.
+fn as_typed(value: &Value) -> Option<String> {
+    if let Some(path) = value.get("by").and_then(Value::as_str) {
+        return Some(format!("by:{}", printable(path)));
+    }
     let limit = value.get("limit")?.as_u64()?;
     let window = Duration::from_secs(value.get("window_seconds")?.as_u64()?);
     let limit = u32::try_from(limit).ok()?;
@@ -185,11 +189,12 @@ mod tests {
         let key = json!({
             "zone": [1, 2], "id": "key_1", "key": "lwa.secret", "created_at": "now",
             "rate_limit": { "limit": 1000, "window_seconds": 60 }, "enabled": true, "x": [],
+            "ordering": { "by": "data.id" }, "none": {},
         });
         let shown = pairs(&details(&["id", "created_at", "gone"], &["key"], &key));
         assert_eq!(
             shown,
-            "id          key_1\ncreated     now\nenabled     yes\nrate limit  1000/1m\nx           -\nzone        1, 2\n"
+            "id          key_1\ncreated     now\nenabled     yes\nnone        -\nordering    by:data.id\nrate limit  1000/1m\nx           -\nzone        1, 2\n"
         );
     }
 

@@ -3,10 +3,13 @@
 //! Only notation is looked at here, so that a slip is told before anything is asked; what is allowed
 //! is the relay's to say, in its own words. No error repeats what was typed.
 
+use std::time::{Duration, SystemTime};
+
 use serde_json::{Map, Value, json};
 
 use crate::config::Limit;
 use crate::domain::duration::parse_duration;
+use crate::domain::time as times;
 
 /// The text is not a value of this option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +26,12 @@ pub enum ValueError {
     /// Not a header.
     #[error("a header is NAME: VALUE")]
     Header,
+    /// Not an order.
+    #[error("an order is none, strict, or by:PATH, such as by:data.order_id")]
+    Ordering,
+    /// Not a time.
+    #[error("a time is 2030-01-31T12:00:00Z, or how long ago it is, such as 90s, 10m or 7d")]
+    Moment,
     /// Not a count.
     #[error("a whole number is wanted, or `default`")]
     Number,
@@ -74,6 +83,32 @@ pub fn header(text: &str) -> Result<Option<(String, String)>, ValueError> {
     }
     let (name, value) = text.split_once(':').ok_or(ValueError::Header)?;
     Ok(Some((name.trim().to_owned(), value.trim().to_owned())))
+}
+
+/// In which order events go out: `none`, `strict`, or `by:` and a path.
+pub fn ordering(text: &str) -> Result<Value, ValueError> {
+    match (text, text.strip_prefix("by:")) {
+        ("none" | "strict", _) => Ok(json!(text)),
+        (_, Some(path)) if !path.is_empty() => Ok(json!({ "by": path })),
+        _ => Err(ValueError::Ordering),
+    }
+}
+
+/// A time, or how long ago it is.
+pub fn moment(text: &str) -> Result<String, ValueError> {
+    if let Ok(ago) = parse_duration(text) {
+        return Ok(times::rfc3339(before_now(ago)));
+    }
+    let is_time = times::parse(text).is_some();
+    is_time.then(|| text.to_owned()).ok_or(ValueError::Moment)
+}
+
+/// In milliseconds of Unix time.
+fn before_now(ago: Duration) -> u64 {
+    let then = SystemTime::now().checked_sub(ago);
+    let since = then.and_then(|then| then.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let since = since.unwrap_or_default().as_millis();
+    u64::try_from(since).unwrap_or(u64::MAX)
 }
 
 /// A time as it was typed, or `never`.
@@ -148,6 +183,32 @@ mod tests {
         assert_eq!(seconds("1h"), Ok(3600));
         for text in ["", "1", "500ms", "1500ms", "h"] {
             assert_eq!(seconds(text), Err(ValueError::Seconds), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_is_typed_in_one_word() {
+        assert_eq!(ordering("none"), Ok(json!("none")));
+        assert_eq!(ordering("strict"), Ok(json!("strict")));
+        assert_eq!(ordering("by:data.id"), Ok(json!({ "by": "data.id" })));
+        for text in ["", "by:", "by", "data.id", "Strict"] {
+            assert_eq!(ordering(text), Err(ValueError::Ordering), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago() {
+        let typed = "2030-01-31T12:00:00Z";
+        assert_eq!(moment(typed), Ok(typed.to_owned()));
+        let hour_ago = times::parse(&moment("1h").unwrap()).unwrap();
+        let now = before_now(Duration::ZERO);
+        assert!((3_600_000..3_700_000).contains(&(now - hour_ago)));
+        assert_eq!(
+            moment("99999999d"),
+            Ok("1970-01-01T00:00:00.000Z".to_owned())
+        );
+        for text in ["", "yesterday", "10", "2030-01-31"] {
+            assert_eq!(moment(text), Err(ValueError::Moment), "{text:?}");
         }
     }
 

@@ -71,7 +71,8 @@ pub struct AttemptView {
 pub struct DeliveryView {
     id: String,
     event_uuid: EventId,
-    subscription_id: SubscriptionId,
+    /// To whom.
+    pub subscription_id: SubscriptionId,
     status: Status,
     next_attempt_at: Option<String>,
     attempts: Vec<AttemptView>,

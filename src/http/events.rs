@@ -36,8 +36,9 @@ struct Query {
     until: Option<String>,
 }
 
+/// An event as it is listed.
 #[derive(Serialize)]
-struct EventView {
+pub struct EventView {
     uuid: EventId,
     event: EventType,
     /// `null` for the relay's own.
@@ -81,7 +82,8 @@ struct Events {
 }
 
 impl EventView {
-    fn of(event: &EventMeta) -> Self {
+    /// What is known about it.
+    pub fn of(event: &EventMeta) -> Self {
         Self {
             uuid: event.id,
             event: event.event_type.clone(),

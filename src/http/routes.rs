@@ -10,8 +10,8 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::error::{ApiError, Dialect};
 use super::{
-    account, accounts, audit, backup, deliveries, events, gate, health, ingest, integrations, keys,
-    metrics, secrets, stats, steering, subscriptions, tasks,
+    account, accounts, audit, backup, deliveries, events, explain, gate, health, ingest,
+    integrations, keys, metrics, secrets, stats, steering, subscriptions, tasks,
 };
 use crate::actors::metrics::Refusal;
 use crate::domain::permission::Permission;
@@ -105,6 +105,7 @@ routes! {
     "/subscriptions/{id}/resume" => POST subscriptions::resume: Needs::Right(Permission::SubscriptionsWrite);
     "/events" => GET events::list: Needs::Right(Permission::EventsRead);
     "/events/{uuid}" => GET events::show: Needs::Right(Permission::EventsRead);
+    "/events/{uuid}/explain" => GET explain::explain: Needs::Right(Permission::EventsRead);
     "/events/{uuid}/replay" => POST steering::replay: Needs::Right(Permission::DeliveriesWrite);
     "/deliveries" => GET deliveries::list: Needs::Right(Permission::EventsRead);
     "/deliveries/retry" => POST tasks::retry: Needs::Right(Permission::DeliveriesWrite);

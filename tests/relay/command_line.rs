@@ -3,6 +3,8 @@
 
 mod accounts;
 mod elsewhere;
+mod following;
+mod recovery;
 mod things;
 
 use std::collections::BTreeMap;

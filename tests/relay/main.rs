@@ -21,6 +21,7 @@ mod crash;
 mod dialects;
 mod doctor;
 mod documents;
+mod explain;
 mod full_disk;
 mod guard;
 mod hostile;

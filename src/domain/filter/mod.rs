@@ -16,7 +16,7 @@ use std::fmt;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::path::Segment;
 use super::event::Event;
@@ -93,6 +93,18 @@ impl Filter {
     /// Whether it wants a body.
     pub fn wants(&self, body: &Value) -> bool {
         judge::holds(&self.condition, body)
+    }
+
+    /// Those of its members that do not hold for a body. All of them must, so each one is a filter.
+    pub fn unmet(&self, body: &Value) -> Map<String, Value> {
+        let members = self.source.as_object().into_iter().flatten();
+        let unmet = members.filter(|(name, wanted)| {
+            let alone = Map::from_iter([((*name).clone(), (*wanted).clone())]);
+            Self::new(Value::Object(alone)).is_ok_and(|filter| !filter.wants(body))
+        });
+        unmet
+            .map(|(name, wanted)| (name.clone(), wanted.clone()))
+            .collect()
     }
 }
 

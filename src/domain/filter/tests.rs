@@ -190,6 +190,7 @@ proptest! {
     fn any_json_is_a_filter_or_none_and_judges_any_other(source in any_json(), body in any_json()) {
         if let Ok(filter) = Filter::new(source.clone()) {
             let wanted = filter.wants(&body);
+            prop_assert_eq!(filter.unmet(&body).is_empty(), wanted);
             let opposite = Filter::new(json!({ "$not": source }));
             if let Ok(opposite) = opposite {
                 prop_assert_eq!(opposite.wants(&body), !wanted);
