@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use super::error::ApiError;
-use crate::actors::queue::QueueError;
+use crate::actors::Unavailable;
 
 /// The largest body of a management request.
 pub const MAX_MANAGE_BYTES: usize = 64 << 10;
@@ -50,7 +50,8 @@ impl Part {
         self.bytes += bytes;
         let total = self.arriving.0.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if total > MAX_ARRIVING_BYTES {
-            return Err(QueueError::Overloaded.into());
+            // Its connection ends with the answer: there is no next request to hold up.
+            return Err(Unavailable::Busy.into());
         }
         Ok(())
     }
