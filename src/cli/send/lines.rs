@@ -49,11 +49,11 @@ pub fn send(session: &Session, path: &str, input: impl BufRead) -> Result<(), Cl
             progress.say(&format!("{sent} events are accepted"));
         }
     }
-    if let Some(progress) = progress {
-        progress.end();
-    }
     if sent == 0 {
         return Err(CliError::Failed("there is no event to send".to_owned()));
+    }
+    if let Some(progress) = progress {
+        progress.end_with(&format!("{sent} events are accepted"));
     }
     Ok(())
 }

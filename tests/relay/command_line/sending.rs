@@ -42,7 +42,10 @@ fn each_line_is_an_event_and_its_uuid_is_printed_in_its_order() {
     std::fs::write(file.path(), lines(EVENTS)).unwrap();
     let path = file.path().to_str().unwrap();
     let command = ["send", "--integration", &shop.key, "--ndjson", path];
-    let uuids = printed(&relay.command(&command).output().unwrap());
+    let output = relay.command(&command).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.ends_with("2345 events are accepted\n"), "{said}");
+    let uuids = printed(&output);
     let uuids: Vec<&str> = uuids.lines().collect();
     assert_eq!(uuids.len(), EVENTS);
     let arrived = receiver.wait_for(EVENTS);
