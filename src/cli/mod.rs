@@ -82,7 +82,7 @@ enum Command {
     Serve(serve::Serve),
     /// See the whole journey in a minute: a relay, a receiver, real deliveries
     Demo(demo::Demo),
-    /// Send an event
+    /// Send an event, or many
     Send(send::Send),
     /// Print the effective settings and where each came from
     #[command(after_help = "Examples:

@@ -56,4 +56,12 @@ impl Progress {
             let _ = write!(std::io::stderr(), "\r{:width$}\r", "");
         }
     }
+    /// The same, and says how far it was at last.
+    pub fn end_with(self, text: &str) {
+        let is_said = self.said.as_ref().is_some_and(|(_, said)| said == text);
+        self.end();
+        if !is_said {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
 }

@@ -1,9 +1,11 @@
-//! `postrider send`: sends one event and prints its uuid.
+//! `postrider send`: sends one event and prints its uuid, or many and prints theirs.
 
-use std::io::Read;
-use std::path::PathBuf;
+mod lines;
 
-use bytes::Bytes;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use http::Method;
 
@@ -13,23 +15,34 @@ use super::ask::AskArgs;
 /// The largest file that is read: more than any relay takes.
 const MAX_BYTES: u64 = 32 << 20;
 
-/// Send an event.
+/// Send an event, or many.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "With --ndjson, each line is an event. They are sent in batches, each of which is accepted whole or not
+at all; at the first that is refused it ends and says which line is to blame.
+
+Examples:
   postrider send --integration INTEGRATION_KEY data/samples/order.completed.json
-  postrider send --integration INTEGRATION_KEY --json < event.json")]
+  postrider send --integration INTEGRATION_KEY --json < event.json
+  postrider send --integration INTEGRATION_KEY --ndjson events.ndjson > uuids
+  postrider send --integration INTEGRATION_KEY --ndjson - < events.ndjson"
+)]
 pub struct Send {
     /// The integration's key: the last part of its ingest URL
     #[arg(long, short, value_name = "INTEGRATION_KEY")]
     integration: String,
     /// A file with {"event": …, "data": …}; `-` or nothing reads standard input
+    #[arg(conflicts_with = "ndjson")]
     file: Option<PathBuf>,
+    /// A file with an event on each line; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    ndjson: Option<PathBuf>,
     #[command(flatten)]
     ask: AskArgs,
 }
 
 impl Send {
-    /// Sends, and prints the uuid once the event is on the relay's disk.
+    /// Sends, and prints the uuid once an event is on the relay's disk.
     pub fn run(&self) -> Result<(), CliError> {
         let known = self
             .integration
@@ -39,28 +52,28 @@ impl Send {
             let message = "--integration takes the last part of an ingest URL: letters and digits";
             return Err(CliError::Usage(message.to_owned()));
         }
-        let body = self.read()?;
-        let session = self.ask.open()?;
         let path = format!("/api/webhooks/{}", self.integration);
+        if let Some(file) = &self.ndjson {
+            let input = BufReader::new(open(Some(file))?);
+            return lines::send(&self.ask.open()?, &format!("{path}/batch"), input);
+        }
+        let file = self.file.as_deref();
+        let mut body = Vec::new();
+        let read = open(file)?.take(MAX_BYTES).read_to_end(&mut body);
+        read.map_err(CliError::io("cannot read the event"))?;
+        let session = self.ask.open()?;
         let answer = session.ask(Method::POST, &path, body)?;
         session.print_alone("uuid", &answer)
     }
+}
 
-    fn read(&self) -> Result<Bytes, CliError> {
-        let mut body = Vec::new();
-        if let Some(file) = self.file.as_deref().filter(|file| file.as_os_str() != "-") {
-            let what = || CliError::io(format!("cannot read {}", file.display()));
-            let file = std::fs::File::open(file).map_err(what())?;
-            file.take(MAX_BYTES)
-                .read_to_end(&mut body)
-                .map_err(what())?;
-        } else {
-            let read = std::io::stdin()
-                .lock()
-                .take(MAX_BYTES)
-                .read_to_end(&mut body);
-            read.map_err(CliError::io("cannot read standard input"))?;
+/// A file; `-` or nothing is standard input.
+fn open(file: Option<&Path>) -> Result<Box<dyn Read>, CliError> {
+    match file.filter(|file| file.as_os_str() != "-") {
+        Some(file) => {
+            let what = format!("cannot read {}", file.display());
+            Ok(Box::new(File::open(file).map_err(CliError::io(what))?))
         }
-        Ok(body.into())
+        None => Ok(Box::new(std::io::stdin().lock())),
     }
 }

@@ -5,6 +5,7 @@ mod accounts;
 mod elsewhere;
 mod following;
 mod recovery;
+mod sending;
 mod things;
 
 use std::collections::BTreeMap;

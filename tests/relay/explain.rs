@@ -128,11 +128,7 @@ fn an_explanation_shows_nobody_what_he_may_not_see() {
     let bound = json!({ "name": "x", "permissions": reads, "integration_id": shop.id });
     let bound = key(&relay, &bound);
     let seen: Vec<String> = explained(&relay, &bound, &uuid).into_keys().collect();
-    assert_eq!(
-        seen,
-        std::slice::from_ref(&own.id),
-        "of his integration alone"
-    );
+    assert_eq!(seen, std::slice::from_ref(&own.id), "his integration's");
 
     let blind = key(
         &relay,
