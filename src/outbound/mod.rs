@@ -15,6 +15,8 @@
 
 pub mod client;
 pub mod connector;
+#[cfg(test)]
+mod forbidden;
 pub mod guard;
 pub mod progress;
 pub mod sockets;
