@@ -328,7 +328,10 @@ impl Witness {
         }
         if sure {
             delivery.last = (attempt.number, Some(attempt.outcome));
-            delivery.by = None;
+            // A later one may be under way, where the order keeps a failure with its lane.
+            if attempt.number >= delivery.sent {
+                delivery.by = None;
+            }
         } else {
             delivery.maybe.insert(attempt.number);
         }

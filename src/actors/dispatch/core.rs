@@ -177,7 +177,7 @@ impl<O: Outlet> Core<O> {
 
     /// Looks for subscriptions whose backlog has waited for long. Says how long the oldest has that is not
     /// paused.
-    pub fn look_for_old_backlogs(&mut self, now_ms: u64) -> Result<u64, StoreError> {
+    pub fn look_for_old_backlogs(&mut self, now_ms: u64) -> u64 {
         self.watch.look(&self.ledger, now_ms)
     }
 

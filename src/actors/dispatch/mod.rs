@@ -208,8 +208,8 @@ impl Dispatch {
 
     /// Looks at how subscriptions stand.
     fn look(&mut self) {
-        let oldest_ms = self.or_fail(|core| core.look_for_old_backlogs(now_ms()));
-        self.metrics.books().note_oldest(oldest_ms.unwrap_or(0));
+        let oldest_ms = self.core.look_for_old_backlogs(now_ms());
+        self.metrics.books().note_oldest(oldest_ms);
         self.metrics
             .look_for_forgotten(self.core.ledger(), now_ms());
         let directory = self.core.ledger().directory();

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::domain::news::News;
-use crate::store::error::StoreError;
 use crate::store::ledger::{Effect, Ledger, Trouble};
 
 /// Attempts that must have failed before a subscription is paused for it, however long it has failed.
@@ -82,10 +81,10 @@ impl Watch {
     }
 
     /// Looks at the backlogs. Says how long the oldest delivery has waited whose subscription is not paused.
-    pub fn look(&mut self, ledger: &Ledger, now_ms: u64) -> Result<u64, StoreError> {
+    pub fn look(&mut self, ledger: &Ledger, now_ms: u64) -> u64 {
         let mut oldest_ms = 0;
         for id in ledger.backlogged() {
-            let oldest = ledger.oldest_pending(id)?.map(|entry| entry.delivery.event);
+            let oldest = ledger.oldest_pending(id);
             let waited_ms = oldest.map_or(0, |event| now_ms.saturating_sub(event.unix_ms()));
             if ledger.directory().is_going(id) {
                 oldest_ms = oldest_ms.max(waited_ms);
@@ -104,11 +103,11 @@ impl Watch {
         }
         let gone: Vec<_> = self.old.keys().copied().collect();
         for id in gone {
-            if ledger.oldest_pending(id)?.is_none() {
+            if ledger.oldest_pending(id).is_none() {
                 self.caught_up(id);
             }
         }
-        Ok(oldest_ms)
+        oldest_ms
     }
 
     fn caught_up(&mut self, subscription: SubscriptionId) {

@@ -108,12 +108,9 @@ impl Ledger {
         self.backlog.subscriptions()
     }
 
-    /// The first delivery of a subscription that is to be attempted, replays aside.
-    pub fn oldest_pending(
-        &self,
-        subscription: SubscriptionId,
-    ) -> Result<Option<Entry>, StoreError> {
-        self.backlog.oldest_pending(&self.overlay, subscription)
+    /// The event of the first delivery of a subscription that is to be attempted, replays aside.
+    pub fn oldest_pending(&self, subscription: SubscriptionId) -> Option<EventId> {
+        self.backlog.oldest_pending(subscription)
     }
 
     /// How many deliveries of a subscription stand so.

@@ -54,6 +54,8 @@ pub struct Summary {
     pub dead: usize,
     /// When the first of those is due that are tried again outside of the line.
     pub next_due_ms: Option<u64>,
+    /// The event of the first that is to be attempted, replays aside.
+    pub first_pending: Option<EventId>,
     /// The lowest position that an event of it stands at.
     pub lowest: u64,
     /// The first entry's event: a page's events are in the order of their ids.
@@ -69,6 +71,7 @@ impl Summary {
             in_line: 0,
             dead: 0,
             next_due_ms: None,
+            first_pending: None,
             lowest: u64::MAX,
             first_event: entries.first().map(|entry| entry.delivery.event),
         };
@@ -83,6 +86,9 @@ impl Summary {
         self.count += 1;
         self.lowest = self.lowest.min(entry.at.position);
         self.first_event = self.first_event.or(Some(entry.delivery.event));
+        if entry.delivery.state != OpenState::Dead && entry.slot.generation == 0 {
+            self.first_pending.get_or_insert(entry.delivery.event);
+        }
         let in_line = entry.delivery.is_in_line();
         self.in_line += usize::from(in_line);
         match entry.delivery.state {

@@ -343,23 +343,11 @@ impl Backlog {
         Ok(found)
     }
 
-    /// The first delivery of a subscription that is to be attempted, replays aside.
-    pub fn oldest_pending(
-        &self,
-        overlay: &Overlay,
-        subscription: SubscriptionId,
-    ) -> Result<Option<Entry>, StoreError> {
-        let pending =
-            |entry: &&Entry| entry.delivery.state != OpenState::Dead && entry.slot.generation == 0;
-        for (&first, page) in self.lanes.get(&subscription).into_iter().flatten() {
-            if page.summary.count > page.summary.dead {
-                let entries = page.look(overlay, (subscription, first))?;
-                if let Some(entry) = entries.iter().find(pending) {
-                    return Ok(Some(*entry));
-                }
-            }
-        }
-        Ok(None)
+    /// The event of the first delivery of a subscription that is to be attempted, replays aside.
+    pub fn oldest_pending(&self, subscription: SubscriptionId) -> Option<EventId> {
+        let pages = self.lanes.get(&subscription).into_iter().flatten();
+        let mut pending = pages.filter_map(|(_, page)| page.summary.first_pending);
+        pending.next()
     }
 
     /// The pages of a subscription from the one on that a slot would be on.

@@ -149,7 +149,8 @@ impl Lab {
         assert!(some.starts_with(&found) && found.is_empty() == some.is_empty());
         let mut pending = self.of(of).filter(|it| it.slot.generation == 0);
         let pending = pending.find(|it| it.delivery.state != OpenState::Dead);
-        assert_eq!(backlog.oldest_pending(overlay, of).unwrap(), pending);
+        let pending = pending.map(|it| it.delivery.event);
+        assert_eq!(backlog.oldest_pending(of), pending);
         let mut retrying: Vec<_> = self
             .of(of)
             .filter_map(|entry| match entry.delivery.state {
