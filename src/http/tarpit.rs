@@ -2,7 +2,7 @@
 //!
 //! A refusal costs nearly what any request costs, so clients that come back at once, whatever
 //! `Retry-After` says, would take from those who are let in the time that their answers need. The refusal
-//! itself goes out at once and whole; only then its connection is left alone for [`PAUSE`], in which
+//! itself goes out at once and whole; only then its connection is left alone for `PAUSE`, in which
 //! nothing that it sends is begun. It costs a timer, and there are no more of those than connections.
 //!
 //! Whoever waits as he was told never notices. Others may share the connection, though: a proxy sends

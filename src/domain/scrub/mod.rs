@@ -1,7 +1,7 @@
 //! Masks secrets in what a receiver says, before anybody is shown it.
 //!
 //! A receiver that fails often repeats what it was sent. Secrets that are known are found however a page or
-//! a program would write them ([`reading`]), and also where only their beginning is there because the text
+//! a program would write them (`reading`), and also where only their beginning is there because the text
 //! ends; keys and signing secrets of ours are found by their form. What is masked never makes a text longer.
 //!
 //! The time it takes grows with the text and with the secrets, never with their product: both are chosen by
