@@ -167,6 +167,17 @@ fn it_survives_being_written() {
 }
 
 /// Any JSON of names that filters know.
+#[test]
+fn the_members_that_do_not_hold_are_named_and_no_others() {
+    let wanted = filter(json!({ "a": 1, "b.c": { "$gt": 2 }, "$or": [{ "a": 1 }, { "a": 2 }] }));
+    let unmet = |body: Value| Value::Object(wanted.unmet(&body));
+    assert_eq!(unmet(json!({ "a": 1, "b": { "c": 3 } })), json!({}));
+    let low = json!({ "b.c": { "$gt": 2 } });
+    assert_eq!(unmet(json!({ "a": 1, "b": { "c": 2 } })), low);
+    let two = json!({ "a": 1, "b.c": { "$gt": 2 } });
+    assert_eq!(unmet(json!({ "a": 2 })), two);
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
