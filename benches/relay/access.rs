@@ -18,7 +18,7 @@ const KEYS: u64 = 100_000;
 const REQUESTS: usize = 1_000_000;
 const ROUNDS: usize = 5;
 
-pub fn run() {
+pub fn run(_: &str) {
     let (view, keys) = view();
     let quota = Some(Quota {
         limit: u32::MAX,

@@ -8,7 +8,8 @@
 
 use std::time::Instant;
 
-use super::load::{self, Sink};
+use super::load;
+use super::receiver::Sink;
 use super::{CONNECTIONS, ROUND, ROUNDS, Relay, median};
 
 const DEFAULT_EVENTS: usize = 1_000_000;
@@ -93,15 +94,14 @@ fn measure(relay: &Relay, body: &str, neighbour: &Sink, seen: &mut usize) -> Rat
 fn fill(relay: &Relay, events: usize) {
     let event = r#"{"event":"backlog.small","data":{"note":"a small event"}}"#;
     let batch = format!(r#"{{"events":[{}]}}"#, vec![event; BATCH].join(","));
-    let path = format!("/api/webhooks/{}/batch", relay.integration_key);
-    let (address, key) = (relay.process.address, &relay.owner);
+    let path = format!("{}/batch", relay.path());
     std::thread::scope(|scope| {
         for sender in 0..SENDERS {
-            let (batch, path) = (&batch, &path);
+            let (batch, path, mut caller) = (&batch, &path, relay.caller());
             let batches = (sender..events / BATCH).step_by(SENDERS);
             scope.spawn(move || {
                 for _ in batches {
-                    load::post(address, path, key, batch);
+                    caller.post(path, batch);
                 }
             });
         }

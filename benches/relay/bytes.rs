@@ -8,7 +8,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::load::{self, Sink};
+use super::load;
+use super::receiver::Sink;
 use super::{BODY_BYTES, CONNECTIONS, Relay};
 
 const EVENTS: usize = 300_000;

@@ -10,8 +10,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::load::{self, Sample, Sink};
-use super::{BODY_BYTES, CONNECTIONS, Relay};
+use super::load::{self, Sample};
+use super::receiver::Sink;
+use super::{BODY_BYTES, CONNECTIONS, Relay, percentile};
 
 const DEFAULT_SECONDS: u64 = 60;
 /// Events a second: what two shared cores do without haste.
@@ -41,13 +42,18 @@ pub fn run(body: &str) {
     let (mut lines, mut count) = (Vec::new(), 0);
     let (mut last, mut most_mb) = (segments(&relay), 0.0_f64);
     for _ in 0..seconds {
-        let samples = load::paced(&relay.load(body), CONNECTIONS, PACE, Duration::from_secs(1));
+        let samples = load::paced(
+            &relay.load(body),
+            CONNECTIONS as u32,
+            PACE,
+            Duration::from_secs(1),
+        );
         count += samples.len();
         let now = segments(&relay);
         let store_mb = store_bytes(&relay) as f64 / 1e6;
         most_mb = most_mb.max(store_mb);
         lines.push(second(
-            samples,
+            &samples,
             now.0 - last.0 + now.1 - last.1,
             store_mb,
             &relay,
@@ -69,16 +75,14 @@ pub fn run(body: &str) {
     }
 }
 
-fn second(mut samples: Vec<Sample>, turned: u64, store_mb: f64, relay: &Relay) -> Second {
-    samples.sort_unstable_by_key(|sample| sample.latency_us);
-    let at = |percent: usize| {
-        let index = samples.len().saturating_sub(1) * percent / 100;
-        samples.get(index).map_or(0, |sample| sample.latency_us)
-    };
+fn second(samples: &[Sample], turned: u64, store_mb: f64, relay: &Relay) -> Second {
+    let mut latencies_us: Vec<u32> = samples.iter().map(Sample::latency_us).collect();
+    latencies_us.sort_unstable();
+    let at = |percent| percentile(&latencies_us, percent);
     Second {
-        p50_us: at(50),
-        p99_us: at(99),
-        max_us: at(100),
+        p50_us: at(50.0),
+        p99_us: at(99.0),
+        max_us: at(100.0),
         turned,
         store_mb,
         resident_mb: relay.resident_mb(),

@@ -1,13 +1,12 @@
-//! The generator and the receiver of the benchmark: as little HTTP as will do, so that what is
-//! measured is the other side.
+//! The generator: a request that is sent again and again, as fast as it is answered or at a pace.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{percentile, wire};
 
 /// One request, ready to be sent again and again.
 #[derive(Clone)]
@@ -33,7 +32,7 @@ impl Load {
     pub fn new(address: SocketAddr, path: &str, key: &str, body: &str) -> Self {
         Self {
             address,
-            request: request(address, path, key, body).into(),
+            request: wire::request(address, path, key, body).into(),
             when_refused: WhenRefused::Fail,
         }
     }
@@ -55,15 +54,6 @@ impl Load {
             ..self
         }
     }
-}
-
-fn request(address: SocketAddr, path: &str, key: &str, body: &str) -> Vec<u8> {
-    let length = body.len();
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nX-API-Key: {key}\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
 }
 
 /// What a round brought.
@@ -97,11 +87,7 @@ impl Sent {
 
     /// The latency that so many per cent stayed below, in microseconds.
     pub fn percentile_us(&self, percent: f64) -> u32 {
-        let at = (self.count() as f64 * percent / 100.0) as usize;
-        self.latencies_us
-            .get(at.min(self.count().saturating_sub(1)))
-            .copied()
-            .unwrap_or(0)
+        percentile(&self.latencies_us, percent)
     }
 }
 
@@ -135,31 +121,69 @@ pub fn run(load: &Load, connections: usize, time: Duration) -> Sent {
     })
 }
 
-/// One answer.
-pub struct Sample {
-    /// How long it took, in microseconds.
-    pub latency_us: u32,
+/// Sends so many requests in all, on so many connections.
+pub fn send_count(load: &Load, connections: usize, count: usize) {
+    runtime().block_on(async {
+        let local = tokio::task::LocalSet::new();
+        let senders = (0..connections).map(|number| {
+            let (load, own) = (load.clone(), (number..count).step_by(connections));
+            local.spawn_local(async move {
+                let mut stream = connect(&load).await;
+                let mut buffer = vec![0; 4096];
+                for _ in own {
+                    exchange(&mut stream, &load.request, load.when_refused, &mut buffer).await;
+                }
+            })
+        });
+        let senders: Vec<_> = senders.collect();
+        local
+            .run_until(async {
+                for sender in senders {
+                    sender.await.expect("a sender");
+                }
+            })
+            .await;
+    });
 }
 
-/// Sends so many requests a second, spread over all connections, for so long. A request that is due
-/// while its connection still waits is sent late, and its wait counts.
-pub fn paced(load: &Load, connections: usize, per_second: u32, time: Duration) -> Vec<Sample> {
-    let interval = Duration::from_secs(1) * u32::try_from(connections).unwrap_or(1) / per_second;
+/// One request that was answered with a 2xx.
+#[derive(Clone, Copy)]
+pub struct Sample {
+    /// The number of its event.
+    pub number: u32,
+    /// When it was due.
+    pub began: Instant,
+    /// When its answer was whole.
+    pub answered: Instant,
+}
+
+impl Sample {
+    /// How long it took, in microseconds.
+    pub fn latency_us(&self) -> u32 {
+        micros(self.answered - self.began)
+    }
+}
+
+/// In microseconds.
+pub fn micros(duration: Duration) -> u32 {
+    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
+}
+
+/// Sends so many requests a second, spread over all connections, for so long, each event with a number
+/// of its own. A request that is due while its connection still waits is sent late, and its wait counts.
+pub fn paced(load: &Load, connections: u32, per_second: u32, time: Duration) -> Vec<Sample> {
+    let interval = Duration::from_secs(1) * connections / per_second;
     runtime().block_on(async {
         let started = Instant::now();
         let local = tokio::task::LocalSet::new();
         let all = local.run_until(async {
             let senders: Vec<_> = (0..connections)
                 .map(|number| {
-                    let first = interval * u32::try_from(number).unwrap_or(0)
-                        / u32::try_from(connections).unwrap_or(1);
-                    let due = started + first;
-                    tokio::task::spawn_local(send_paced(
-                        load.clone(),
-                        due,
-                        interval,
-                        started + time,
-                    ))
+                    let due = started + interval * number / connections;
+                    let numbers = (number..).step_by(connections as usize);
+                    let until = started + time;
+                    let sender = send_paced(load.clone(), numbers, due, interval, until);
+                    tokio::task::spawn_local(sender)
                 })
                 .collect();
             let mut all = Vec::new();
@@ -174,26 +198,35 @@ pub fn paced(load: &Load, connections: usize, per_second: u32, time: Duration) -
 
 async fn send_paced(
     load: Load,
+    mut numbers: impl Iterator<Item = u32>,
     mut due: Instant,
     interval: Duration,
     until: Instant,
 ) -> Vec<Sample> {
     let mut stream = connect(&load).await;
+    let mut request = load.request.to_vec();
     let mut buffer = vec![0; 4096];
     let mut samples = Vec::new();
-    while due < until {
+    while let Some(number) = numbers.next()
+        && due < until
+    {
+        wire::stamp(&mut request, number);
         tokio::time::sleep_until(due.into()).await;
         // The timer is a millisecond coarse; only lateness beyond that is the relay's.
         let began = Instant::now().min(due + Duration::from_millis(2));
-        exchange(&mut stream, &load, &mut buffer).await;
-        let latency_us = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
-        samples.push(Sample { latency_us });
+        exchange(&mut stream, &request, load.when_refused, &mut buffer).await;
+        samples.push(Sample {
+            number,
+            began,
+            answered: Instant::now(),
+        });
         due += interval;
     }
     samples
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+/// A runtime of one thread.
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -207,9 +240,9 @@ async fn send(load: Load, until: Instant) -> (Vec<u32>, usize) {
     let mut buffer = vec![0; 4096];
     while Instant::now() < until {
         let began = Instant::now();
-        match exchange(&mut stream, &load, &mut buffer).await {
+        match exchange(&mut stream, &load.request, load.when_refused, &mut buffer).await {
             Answer::Accepted => {
-                latencies_us.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+                latencies_us.push(micros(began.elapsed()));
             }
             Answer::Refused { retry_after } => {
                 refused += 1;
@@ -236,15 +269,20 @@ async fn connect(load: &Load) -> tokio::net::TcpStream {
 }
 
 /// Sends the request and waits for its answer, which most loads insist on being a 2xx.
-async fn exchange(stream: &mut tokio::net::TcpStream, load: &Load, buffer: &mut [u8]) -> Answer {
-    let sent = stream.write_all(&load.request).await;
+async fn exchange(
+    stream: &mut tokio::net::TcpStream,
+    request: &[u8],
+    when_refused: WhenRefused,
+    buffer: &mut [u8],
+) -> Answer {
+    let sent = stream.write_all(request).await;
     sent.expect("the request is taken");
     let mut filled = 0;
     loop {
         let read = stream.read(&mut buffer[filled..]).await.expect("an answer");
         assert!(read > 0, "the connection was closed");
         filled += read;
-        if message_bytes(&buffer[..filled]).is_some_and(|whole| filled >= whole) {
+        if wire::message_bytes(&buffer[..filled]).is_some_and(|whole| filled >= whole) {
             break;
         }
     }
@@ -252,141 +290,10 @@ async fn exchange(stream: &mut tokio::net::TcpStream, load: &Load, buffer: &mut 
         return Answer::Accepted;
     }
     let answer = String::from_utf8_lossy(&buffer[..filled]);
-    let refused = load.when_refused != WhenRefused::Fail && answer.starts_with("HTTP/1.1 503");
+    let refused = when_refused != WhenRefused::Fail && answer.starts_with("HTTP/1.1 503");
     assert!(refused, "{answer}");
-    let seconds = header(&answer, "retry-after").and_then(|value| value.parse().ok());
+    let seconds = wire::header(&answer, "retry-after").and_then(|value| value.parse().ok());
     Answer::Refused {
         retry_after: Duration::from_secs(seconds.expect("it says how long to wait")),
-    }
-}
-
-/// The length of the message that begins here, once its head is whole.
-fn message_bytes(bytes: &[u8]) -> Option<usize> {
-    let head = bytes.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
-    let text = std::str::from_utf8(&bytes[..head]).ok()?;
-    let length = header(text, "content-length").and_then(|value| value.parse::<usize>().ok());
-    Some(head + length.unwrap_or(0))
-}
-
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().find_map(|line| {
-        let (known, value) = line.split_once(':')?;
-        known.eq_ignore_ascii_case(name).then(|| value.trim())
-    })
-}
-
-/// One request, for setting things up.
-pub fn post(address: SocketAddr, path: &str, key: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("a connection");
-    stream
-        .write_all(&request(address, path, key, body))
-        .expect("the request is taken");
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    while message_bytes(&answer).is_none_or(|whole| answer.len() < whole) {
-        let read = stream.read(&mut buffer).expect("an answer");
-        assert!(read > 0, "the connection was closed");
-        answer.extend_from_slice(&buffer[..read]);
-    }
-    let answer = String::from_utf8(answer).expect("text");
-    assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
-    answer
-        .split_once("\r\n\r\n")
-        .map(|(_, body)| body.to_owned())
-        .unwrap_or_default()
-}
-
-/// A receiver that says 200 and counts.
-pub struct Sink {
-    address: SocketAddr,
-    count: Arc<AtomicUsize>,
-    last: Arc<Mutex<Instant>>,
-}
-
-impl Sink {
-    /// Starts it on a thread of its own.
-    pub fn start() -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("its address");
-        let sink = Self {
-            address,
-            count: Arc::default(),
-            last: Arc::new(Mutex::new(Instant::now())),
-        };
-        let (count, last) = (Arc::clone(&sink.count), Arc::clone(&sink.last));
-        std::thread::spawn(move || {
-            runtime().block_on(async {
-                listener
-                    .set_nonblocking(true)
-                    .expect("a non-blocking listener");
-                let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-                let local = tokio::task::LocalSet::new();
-                local
-                    .run_until(async {
-                        while let Ok((stream, _)) = listener.accept().await {
-                            tokio::task::spawn_local(swallow(
-                                stream,
-                                Arc::clone(&count),
-                                Arc::clone(&last),
-                            ));
-                        }
-                    })
-                    .await;
-            });
-        });
-        sink
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Waits until so many have arrived, and says how long after `since` the last one did. Gives up
-    /// once nothing has come for a while.
-    pub fn wait_for(&self, count: usize, since: Instant) -> Duration {
-        let patience = Duration::from_mins(1);
-        let (mut arrived, mut give_up) = (0, Instant::now() + patience);
-        while self.count.load(Ordering::Acquire) < count {
-            let now = self.count.load(Ordering::Acquire);
-            if now > arrived {
-                (arrived, give_up) = (now, Instant::now() + patience);
-            }
-            assert!(
-                Instant::now() < give_up,
-                "only {} of {count} arrived",
-                self.count.load(Ordering::Acquire)
-            );
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        self.last.lock().expect("no panic").duration_since(since)
-    }
-}
-
-async fn swallow(
-    mut stream: tokio::net::TcpStream,
-    count: Arc<AtomicUsize>,
-    last: Arc<Mutex<Instant>>,
-) {
-    let _ = stream.set_nodelay(true);
-    let mut buffer = vec![0; 64 << 10];
-    let mut filled = 0;
-    loop {
-        match stream.read(&mut buffer[filled..]).await {
-            Ok(read) if read > 0 => filled += read,
-            _ => return,
-        }
-        if message_bytes(&buffer[..filled]).is_some_and(|whole| filled >= whole) {
-            filled = 0;
-            if stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                .await
-                .is_err()
-            {
-                return;
-            }
-            *last.lock().expect("no panic") = Instant::now();
-            count.fetch_add(1, Ordering::Release);
-        }
     }
 }
