@@ -26,8 +26,10 @@
 //!    ledger in the same way. If the state is missing or damaged, from the log's beginning.
 //! 8. **Somebody steps in** ([`http::steering`], [`actors::tasks`]): a delivery is retried or given up, an
 //!    event delivered once more. What is asked for is journalled like everything else.
-//! 9. **It goes** ([`actors::retention`], [`store::retention`]) with its whole segment, once that is old
-//!    enough; whatever in it is still open is appended again first.
+//! 9. **Somebody watches** ([`http::tail`]): each reader follows the log by itself, on a thread of a low
+//!    priority ([`actors::tail`]), and sees nothing before it is synced.
+//! 10. **It goes** ([`actors::retention`], [`store::retention`]) with its whole segment, once that is old
+//!     enough; whatever in it is still open is appended again first.
 //!
 //! # The floors
 //!

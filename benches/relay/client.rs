@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use postrider::outbound::{Client, Guard, Outgoing, Sockets};
 
@@ -114,12 +115,13 @@ impl Poster {
     /// Posts once.
     pub async fn post(&self, body: Bytes) {
         let outgoing = Outgoing {
+            method: Method::POST,
             url: self.url.clone(),
             headers: self.headers.clone(),
             body,
             timeout: Duration::from_secs(15),
         };
-        let reply = self.client.post(outgoing).await.reply.expect("a reply");
+        let reply = self.client.send(outgoing).await.reply.expect("a reply");
         assert_eq!(reply.status, 200);
     }
 }

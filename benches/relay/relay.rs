@@ -137,7 +137,7 @@ impl Relay {
 
     /// Returns the subscription's id.
     pub fn subscribe(&self, to: SocketAddr, pattern: &str) -> String {
-        self.subscribe_all(&[format!("http://{to}/")], pattern)
+        self.subscribe_all(&[format!("http://{to}/0")], pattern)
             .remove(0)
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Uri};
 use zeroize::Zeroizing;
 
 use super::now_ms;
@@ -43,8 +44,8 @@ pub struct Target {
     /// The keys in the order of the subscription's, with when they stop signing.
     keys: Vec<(SigningKey, Option<u64>)>,
     /// What is sent with every attempt.
-    headers: HeaderMap,
-    url: http::Uri,
+    pub(super) headers: HeaderMap,
+    pub(super) url: Uri,
 }
 
 impl Target {
@@ -55,7 +56,7 @@ impl Target {
         let (keys, mut headers) = opened
             .map_err(|error| log::error!(subscription:% = subscription.id; "its secrets cannot be used: {error}"))
             .ok()?;
-        let url: http::Uri = subscription.url.parse().ok()?;
+        let url: Uri = subscription.url.parse().ok()?;
         headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
         if let Some(host) = url.authority() {
             headers.insert(HOST, HeaderValue::from_str(host.as_str()).ok()?);
@@ -130,7 +131,8 @@ pub async fn attempt(
     let signature = headers.get(&WEBHOOK_SIGNATURE).cloned();
     let body = composed.body;
     let sent = client
-        .post(Outgoing {
+        .send(Outgoing {
+            method: Method::POST,
             url: target.url.clone(),
             headers,
             body,

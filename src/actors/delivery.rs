@@ -15,6 +15,7 @@
 pub mod core;
 mod making;
 mod ready;
+pub mod turns;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use self::core::{Core, Moment, Next, Stance};
 use self::making::make;
+use self::turns::Turns;
 use super::attempt::{Target, not_attempted};
 use super::directory::DirectoryHandle;
 use super::dispatch::{DispatchHandle, Instruction};
@@ -143,6 +145,7 @@ pub struct Lane {
     /// Where an event is looked for that is not where it was.
     dispatch: DispatchHandle,
     client: Client,
+    turns: Turns,
     target: Option<Target>,
     core: Core,
     meter: LaneMeter,
@@ -157,15 +160,26 @@ pub struct Lane {
     watching: bool,
 }
 
+/// Where lanes run: a thread, and what they share on it.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The thread.
+    pub arbiter: ArbiterHandle,
+    /// Its client, with its own pool of connections.
+    pub client: Client,
+    /// The turns of its attempts.
+    pub turns: Turns,
+}
+
 /// Starts a lane.
 pub fn start(
-    arbiter: &ArbiterHandle,
+    home: &Home,
     id: SubscriptionId,
     shared: Shared,
     dispatch: DispatchHandle,
-    client: Client,
 ) -> LaneHandle {
-    let addr = Lane::start_in_arbiter(arbiter, move |ctx| {
+    let (client, turns) = (home.client.clone(), home.turns.clone());
+    let addr = Lane::start_in_arbiter(&home.arbiter, move |ctx| {
         let changes = shared.directory.view().subscription_changes();
         let probe_after = shared.defaults.probe_after;
         let meter = shared.metrics.lane_meter(id);
@@ -175,6 +189,7 @@ pub fn start(
             shared,
             dispatch,
             client,
+            turns,
             target: None,
             core: Core::new(probe_after),
             meter,
@@ -343,12 +358,14 @@ impl Lane {
     fn begin(&self, target: Target, todo: Todo, permit: OwnedSemaphorePermit, lane: Addr<Self>) {
         let shared = self.shared.clone();
         let dispatch = self.dispatch.clone();
-        let client = self.client.clone();
+        let (client, turns) = (self.client.clone(), self.turns.clone());
         let meter = self.meter.attempts(target.subscription.account);
         actix::spawn(async move {
             let schedule = target.subscription.retry_schedule.clone();
             let schedule = schedule.unwrap_or_else(|| shared.defaults.schedule.clone());
-            let made = make(&shared, &dispatch, &client, &target, todo, &schedule);
+            let made = make(
+                &shared, &dispatch, &client, &target, todo, &schedule, &turns,
+            );
             let made = AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|_| {
                 log::error!(subscription:% = target.subscription.id, event:% = todo.event; "an attempt panicked");
                 Some(not_attempted(&target, todo, "internal_error", &schedule))

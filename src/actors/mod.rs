@@ -12,6 +12,7 @@
 //!  the log ──(only the latest end: nothing is lost, it is read from the log)──▶ dispatch
 //!                          dispatch ──(WINDOW deliveries per lane: they stay in the ledger)──▶ lane
 //!                          dispatch ──(1)──▶ checkpoint thread
+//!  the log ──(only the latest end)──▶ who reads along (MAX_READERS: 503)
 //!  tasks ──(one step at a time: tried again later)──▶ directory
 //!  retention ──(one step at a time: tried again later)──▶ queue
 //!  retention ──(256: tried again later)──▶ dispatch
@@ -43,6 +44,7 @@ pub mod rate_limit;
 pub mod reads;
 pub mod retention;
 pub mod samples;
+pub mod tail;
 pub mod tasks;
 pub mod vault;
 

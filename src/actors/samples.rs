@@ -1,13 +1,15 @@
-//! Samples: an endpoint is tried with an event that nobody sent.
+//! Samples: an endpoint is tried with an event that nobody sent, or asked whether it wants any.
 //!
-//! Shared, not an actor: whoever asks makes the attempt himself and is told what came of it. It is signed,
-//! guarded and bounded as any delivery is, and leaves nothing behind: no event, no delivery, no retry. It
-//! is made only when somebody asks, for what an endpoint does with it is not ours to know.
+//! Shared, not an actor: whoever asks makes the attempt himself and is told what came of it. It is
+//! guarded and bounded as any delivery is, a sample is signed like one, and neither leaves anything behind:
+//! no event, no delivery, no retry. It is made only when somebody asks, for what an endpoint does with it
+//! is not ours to know.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderValue, Method};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use uuid::Builder;
@@ -19,9 +21,12 @@ use crate::domain::delivery::Attempt;
 use crate::domain::directory::Subscription;
 use crate::domain::event::{Content, Event, EventMeta, Place};
 use crate::domain::event_type::EventType;
+use crate::domain::handshake::{
+    ALLOWED_ORIGIN, ALLOWED_RATE, Consent, Origin, REQUEST_ORIGIN, REQUEST_RATE, consent,
+};
 use crate::domain::ids::{EventId, IntegrationId};
 use crate::domain::retry::Schedule;
-use crate::outbound::Client;
+use crate::outbound::{Client, Outgoing, SendError};
 use crate::store::ledger::Todo;
 use crate::store::state::rows::Slot;
 
@@ -42,6 +47,17 @@ pub enum SampleError {
     /// The operating system gave no random numbers.
     #[error("no random numbers: {0}")]
     Random(#[from] getrandom::Error),
+}
+
+/// What an endpoint said when it was asked whether it wants events.
+#[derive(Debug)]
+pub struct Shaken {
+    /// What that means.
+    pub consent: Consent,
+    /// Its status code, which means nothing here, or the class of what went wrong.
+    pub answered: Result<u16, &'static str>,
+    /// How long it took.
+    pub duration_ms: u64,
 }
 
 /// See the module. Clones share the bound.
@@ -89,6 +105,52 @@ impl Samples {
         let made = attempt(&self.client, &target, &event, todo, &schedule, self.timeout).await;
         drop(room);
         Ok(made.0)
+    }
+
+    /// Asks the endpoint whether it wants to be sent to by this sender, also where the subscription is
+    /// paused; see [`crate::domain::handshake`].
+    pub async fn shake_hands(
+        &self,
+        subscription: Arc<Subscription>,
+        origin: &Origin,
+    ) -> Result<Shaken, SampleError> {
+        let room = self.room.try_acquire().map_err(|_| Unavailable::Busy)?;
+        let target = Target::of(subscription, &self.vault).ok_or(SampleError::Unusable)?;
+        let started_at_ms = now_ms();
+        let sent = self
+            .client
+            .send(invitation(target, origin, self.timeout))
+            .await;
+        drop(room);
+        let reply = sent.reply.as_ref();
+        let said = |name| {
+            let value = reply.ok().and_then(|reply| reply.headers.get(name));
+            value.and_then(|value| value.to_str().ok())
+        };
+        Ok(Shaken {
+            consent: consent(origin, said(ALLOWED_ORIGIN), said(ALLOWED_RATE)),
+            answered: reply.map(|reply| reply.status).map_err(SendError::class),
+            duration_ms: now_ms().saturating_sub(started_at_ms),
+        })
+    }
+}
+
+fn invitation(target: Target, origin: &Origin, timeout: Duration) -> Outgoing {
+    let mut headers = target.headers;
+    // A subscription's own header of the name would ask for another.
+    if let Ok(origin) = HeaderValue::from_str(origin.as_str()) {
+        headers.insert(REQUEST_ORIGIN, origin);
+    }
+    if let Some(per_second) = target.subscription.rate_limit {
+        let per_minute = u64::from(per_second) * 60;
+        headers.insert(REQUEST_RATE, per_minute.into());
+    }
+    Outgoing {
+        method: Method::OPTIONS,
+        url: target.url,
+        headers,
+        body: Bytes::new(),
+        timeout,
     }
 }
 

@@ -23,16 +23,18 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::actors::announce::Announcer;
 use crate::actors::auth::AuthHandle;
-use crate::actors::delivery::{Defaults, Shared};
+use crate::actors::delivery::turns::Turns;
+use crate::actors::delivery::{Defaults, Home, Shared};
 use crate::actors::directory::ChangeError;
+use crate::actors::dispatch::DispatchHandle;
 use crate::actors::dispatch::watch::Patience;
-use crate::actors::dispatch::{DispatchHandle, Home};
 use crate::actors::health::Health;
 use crate::actors::metrics::{Metrics, MetricsError};
 use crate::actors::outcomes::Outcomes;
 use crate::actors::rate_limit::Quotas;
 use crate::actors::reads::Reads;
 use crate::actors::samples::Samples;
+use crate::actors::tail::Tails;
 use crate::actors::vault::VaultError;
 use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit, retention, tasks};
 use crate::config::{Config, Limit};
@@ -143,6 +145,7 @@ pub struct Running {
     health: Health,
     server: ServerHandle,
     outcomes: Outcomes,
+    tails: Tails,
     auth: AuthHandle,
     dispatch: DispatchHandle,
     shutdown_timeout: Duration,
@@ -159,6 +162,7 @@ impl Running {
     /// Stops: no new requests, no new attempts; what is under way ends and is journalled, within the
     /// configured time. What is not done by then is done after the next start.
     pub async fn stop(self) {
+        self.tails.close();
         let ended = tokio::time::timeout(self.shutdown_timeout, async {
             tokio::join!(self.server.stop(true), self.outcomes.stop());
         });
@@ -201,7 +205,7 @@ pub async fn start(
     }
     let first_key = first_start::first_start(&relay.directory, bootstrap_key).await?;
     let (dispatch, health) = (relay.dispatch.clone(), relay.health.clone());
-    let auth = relay.auth.clone();
+    let (auth, tails) = (relay.auth.clone(), relay.tails.clone());
     let server = doors::serve(relay, listener, config)?;
     health.set_ready();
     Ok(Running {
@@ -210,6 +214,7 @@ pub async fn start(
         health,
         server,
         outcomes,
+        tails,
         auth,
         dispatch,
         shutdown_timeout: config.shutdown_timeout,
@@ -311,6 +316,7 @@ fn start_actors(
         vault,
         samples,
         tasks,
+        tails: Tails::start(),
         metrics,
         outcomes: outcomes.clone(),
         guard,
@@ -414,6 +420,7 @@ fn homes(guard: &Arc<Guard>, sockets: &Sockets) -> Result<Vec<Home>, AppError> {
         Ok(Home {
             arbiter: Arbiter::new().handle(),
             client,
+            turns: Turns::default(),
         })
     };
     (0..cores.div_ceil(2)).map(home).collect()

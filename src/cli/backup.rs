@@ -54,7 +54,7 @@ impl Backup {
 
 async fn make(config: Config, output: Arc<Output>) -> Result<offline::Made, CliError> {
     let relay = RelayClient::socket(config.data_dir.join(SOCKET));
-    let made = match relay.stream(Method::POST, "/local/backup").await {
+    let made = match relay.stream(&[], Method::POST, "/local/backup").await {
         Ok(mut archive) => {
             let (blocks, incoming) = work::pipe();
             let copied = work::on_thread(move || offline::receive(incoming, &mut &*output));

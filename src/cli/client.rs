@@ -12,6 +12,7 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::config::{ConfigError, printable};
 use crate::domain::ids::AccountId;
@@ -184,23 +185,26 @@ impl RelayClient {
         body: Bytes,
     ) -> Result<Bytes, ClientError> {
         let exchange = async {
-            let answer = self.exchange(media_type, method, path, body).await?;
+            let answer = self
+                .exchange(&[("content-type", media_type)], method, path, body)
+                .await?;
             read(answer).await
         };
-        let answered = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
+        let answered = timeout(ANSWER_TIMEOUT, exchange).await;
         answered.map_err(|_| ClientError::Timeout)?
     }
 
     async fn exchange(
         &self,
-        media_type: &'static str,
+        headers: &[(&str, &str)],
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<http::Response<Incoming>, ClientError> {
-        let request = Request::builder()
-            .method(method)
-            .header("content-type", media_type);
+        let mut request = Request::builder().method(method);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         match &self.to {
             To::Socket(socket, account) => {
                 let uri = path.parse::<Uri>().map_err(http::Error::from)?;
@@ -229,18 +233,16 @@ impl RelayClient {
         }
     }
 
-    /// Asks the relay behind a local socket for something that may be of any length.
-    pub async fn stream(&self, method: Method, path: &str) -> Result<Incoming, ClientError> {
-        let To::Socket(socket, _) = &self.to else {
-            return Err(ClientError::LocalOnly);
-        };
-        let uri = path.parse::<Uri>().map_err(http::Error::from)?;
-        let request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .header("host", "localhost")
-            .body(Full::default())?;
-        let answer = send_to_socket(socket, request).await?;
+    /// Asks for something that may be of any length, with these headers.
+    pub async fn stream(
+        &self,
+        headers: &[(&str, &str)],
+        method: Method,
+        path: &str,
+    ) -> Result<Incoming, ClientError> {
+        let answer = self.exchange(headers, method, path, Bytes::new());
+        let answer = timeout(ANSWER_TIMEOUT, answer).await;
+        let answer = answer.map_err(|_| ClientError::Timeout)??;
         if answer.status().is_success() {
             return Ok(answer.into_body());
         }

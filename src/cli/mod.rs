@@ -32,6 +32,7 @@ pub mod serve;
 pub mod style;
 pub mod subscriptions;
 pub mod table;
+pub mod tail;
 pub mod tasks;
 pub mod values;
 pub mod which;
@@ -124,6 +125,8 @@ enum Command {
   postrider events show EVENT_UUID"
     )]
     Events(events::Events),
+    /// Watch events pass: what comes in, every attempt, and how deliveries end
+    Tail(tail::Tail),
     /// Say why each subscription did or did not get an event
     Explain(explain::Explain),
     /// Deliveries: how each event fares with each subscription
@@ -317,6 +320,7 @@ pub fn run() -> ExitCode {
         Command::Integrations(integrations) => integrations.run().map(done),
         Command::Subscriptions(subscriptions) => subscriptions.run().map(done),
         Command::Events(events) => events.run().map(done),
+        Command::Tail(tail) => tail.run().map(done),
         Command::Explain(explain) => explain.run().map(done),
         Command::Deliveries(deliveries) => deliveries.run().map(done),
         Command::Tasks(tasks) => tasks.run().map(done),

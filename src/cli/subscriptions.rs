@@ -81,10 +81,15 @@ Examples:
     )]
     RotateSecret(RotateSecret),
     /// Send it a signed sample, once, and show what came of it
-    #[command(after_help = "Examples:
+    #[command(
+        after_help = "A handshake sends no event: it asks, as CloudEvents has it, whether the receiver wants any from here.
+
+Examples:
   postrider subscriptions test SUB_ID
-  postrider subscriptions test SUB_ID --json | jq .status_code")]
-    Test(One),
+  postrider subscriptions test SUB_ID --json | jq .status_code
+  postrider subscriptions test SUB_ID --handshake --origin relay.example.com"
+    )]
+    Test(Test),
     /// Let its events wait
     #[command(after_help = "Examples:
   postrider subscriptions pause SUB_ID")]
@@ -167,6 +172,22 @@ pub struct RotateSecret {
     /// How long the secret before it still signs, such as 7d; without it, a day
     #[arg(long, value_name = "DURATION", value_parser = values::seconds)]
     overlap: Option<u64>,
+    #[command(flatten)]
+    ask: AskArgs,
+}
+
+/// Try an endpoint.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Its id, as lists show it
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Ask whether it wants events, and send none
+    #[arg(long)]
+    handshake: bool,
+    /// Who asks: the relay's own host name; without it, `postrider`
+    #[arg(long, value_name = "NAME", requires = "handshake")]
+    origin: Option<String>,
     #[command(flatten)]
     ask: AskArgs,
 }
@@ -257,7 +278,7 @@ impl Subscriptions {
             Self::Show(one) => one.show(&SUBSCRIPTIONS),
             Self::Update(update) => update.run(),
             Self::RotateSecret(rotate) => rotate.run(),
-            Self::Test(one) => one.act(&SUBSCRIPTIONS, "test"),
+            Self::Test(test) => test.run(),
             Self::Pause(one) => one.act(&SUBSCRIPTIONS, "pause"),
             Self::Resume(one) => one.act(&SUBSCRIPTIONS, "resume"),
             Self::Replay(replay) => replay.run(),
@@ -308,6 +329,19 @@ impl RotateSecret {
         let path = format!("{}/rotate-secret", SUBSCRIPTIONS.place(&self.id)?);
         let answer = session.ask(Method::POST, &path, body.to_string())?;
         session.print_alone("secret", &answer)
+    }
+}
+
+impl Test {
+    fn run(&self) -> Result<(), CliError> {
+        let session = self.ask.open()?;
+        let body = object([
+            ("handshake", self.handshake.then_some(json!(true))),
+            ("origin", self.origin.as_ref().map(|name| json!(name))),
+        ]);
+        let path = format!("{}/test", SUBSCRIPTIONS.place(&self.id)?);
+        let answer = session.ask(Method::POST, &path, body.to_string())?;
+        session.show(&SUBSCRIPTIONS, &answer)
     }
 }
 

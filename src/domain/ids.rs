@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const RECORD_DIGITS: usize = 9;
@@ -152,6 +152,11 @@ record_id!(
 pub struct EventId(pub Uuid);
 
 impl EventId {
+    /// One that no event has, less than those of all events from this time on, in milliseconds of Unix time.
+    pub fn first_of(unix_ms: u64) -> Self {
+        Self(Builder::from_unix_timestamp_millis(unix_ms, &[0; 10]).into_uuid())
+    }
+
     /// When it was given, in milliseconds of Unix time (RFC 9562, section 5.7); never before the one before.
     pub fn unix_ms(&self) -> u64 {
         self.0.as_u64_pair().0 >> 16

@@ -16,6 +16,7 @@ pub mod event;
 pub mod event_type;
 pub mod filter;
 pub mod format;
+pub mod handshake;
 pub mod idempotency;
 pub mod ids;
 pub mod json;

@@ -63,14 +63,15 @@ impl Cursors {
         account: AccountId,
         cursor: &str,
     ) -> Result<[u64; N], ApiError> {
-        self.try_open(account, cursor).ok_or_else(|| {
+        self.read(account, cursor).ok_or_else(|| {
             ApiError::Invalid(
                 "cursor must be the next_cursor of an earlier page of this list".to_owned(),
             )
         })
     }
 
-    fn try_open<const N: usize>(&self, account: AccountId, cursor: &str) -> Option<[u64; N]> {
+    /// The same; `None` where it is none.
+    pub fn read<const N: usize>(&self, account: AccountId, cursor: &str) -> Option<[u64; N]> {
         if cursor.len() > MAX_CHARS {
             return None;
         }

@@ -29,6 +29,7 @@ pub mod secrets;
 pub mod stats;
 pub mod steering;
 pub mod subscriptions;
+pub mod tail;
 pub mod tarpit;
 pub mod tasks;
 
@@ -50,6 +51,7 @@ use crate::actors::outcomes::Outcomes;
 use crate::actors::queue::QueueHandle;
 use crate::actors::rate_limit::RateLimitHandle;
 use crate::actors::samples::Samples;
+use crate::actors::tail::Tails;
 use crate::actors::tasks::TasksHandle;
 use crate::actors::vault::Vault;
 use crate::domain::audit::{Action, Deed};
@@ -83,6 +85,8 @@ pub struct Relay {
     pub samples: Samples,
     /// Does things with many deliveries.
     pub tasks: TasksHandle,
+    /// Where those run who read along.
+    pub tails: Tails,
     /// What is counted.
     pub metrics: Metrics,
     /// Counts attempts that are not journalled.
@@ -144,6 +148,13 @@ fn as_of(directory: &Directory, who: Principal, action: Action) -> Result<Princi
     });
     let known = known.ok_or(ApiError::Auth(AuthError::Invalid))?;
     Ok(Principal::Key(Arc::clone(known), hash))
+}
+
+/// The same for whoever stays: `None` once the key is not good any more, or lacks this right.
+fn as_of_now(relay: &Relay, who: &Principal, right: Permission) -> Option<Principal> {
+    let directory = relay.directory.view().read();
+    let who = as_of(&directory, who.clone(), Action::EventReplayed).ok()?;
+    who.may(right).then_some(who)
 }
 
 /// The right that a deed needs. Those to accounts are done by the local operator alone.

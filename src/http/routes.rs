@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::error::{ApiError, Dialect};
 use super::{
     account, accounts, audit, backup, deliveries, events, explain, gate, health, ingest,
-    integrations, keys, metrics, secrets, stats, steering, subscriptions, tasks,
+    integrations, keys, metrics, secrets, stats, steering, subscriptions, tail, tasks,
 };
 use crate::actors::metrics::Refusal;
 use crate::domain::permission::Permission;
@@ -98,7 +98,7 @@ routes! {
         GET subscriptions::show: Needs::Right(Permission::SubscriptionsRead),
         PATCH subscriptions::update: Needs::Right(Permission::SubscriptionsWrite),
         DELETE subscriptions::delete: Needs::Right(Permission::SubscriptionsWrite);
-    "/subscriptions/{id}/test" => POST subscriptions::test: Needs::Right(Permission::SubscriptionsWrite);
+    "/subscriptions/{id}/test" => POST subscriptions::trial::test: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/pause" => POST subscriptions::pause: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/rotate-secret" => POST subscriptions::rotate_secret: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/replay" => POST tasks::replay: Needs::Right(Permission::DeliveriesWrite);
@@ -117,6 +117,7 @@ routes! {
     "/tasks/{id}" =>
         GET tasks::show: Needs::Right(Permission::EventsRead),
         DELETE tasks::stop: Needs::Right(Permission::DeliveriesWrite);
+    "/tail" => GET tail::tail: Needs::Right(Permission::EventsRead);
     "/stats" => GET stats::show: Needs::Right(Permission::MetricsRead);
 }
 

@@ -1,4 +1,4 @@
-//! The client: one POST, one bounded reply, over pooled HTTP/1.1 connections.
+//! The client: one request, one bounded reply, over pooled HTTP/1.1 connections.
 //!
 //! It never follows a redirect, never decompresses, and never retries a request
 //! that may have reached the receiver; that is the schedule's decision.
@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
+use http::Request;
 use http::header::{self, HeaderName};
-use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::ext::on_informational;
@@ -49,7 +49,7 @@ pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 pub const MAX_INTERIM_RESPONSES: usize = 16;
 
 /// Idle connections kept per scheme, host and port.
-pub const MAX_IDLE_PER_HOST: usize = 64;
+pub const MAX_IDLE_PER_HOST: usize = 128;
 
 /// How long an idle connection is kept.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,7 +73,7 @@ pub enum ClientError {
     Tls(#[from] rustls::Error),
 }
 
-/// Posts to strangers. Cheap to clone; the clones share one pool. Build one per
+/// Sends to strangers. Cheap to clone; the clones share one pool. Build one per
 /// thread, so that a connection never leaves the thread that opened it.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -105,10 +105,10 @@ impl Client {
         Self { inner }
     }
 
-    /// Sends `request` as a POST and reads the reply. Any status is a reply.
+    /// Sends a request and reads the reply. Any status is a reply.
     ///
     /// Dropping the future closes the connection it was using.
-    pub async fn post(&self, outgoing: Outgoing) -> Sent {
+    pub async fn send(&self, outgoing: Outgoing) -> Sent {
         let progress = Progress::begin();
         let limit = outgoing.timeout;
         let mut request = request(outgoing);
@@ -135,10 +135,12 @@ impl Client {
             Either::Right((cause, _)) => return Err(SendError::InvalidResponse(cause.into())),
         };
         progress.head_came();
+        let (parts, body) = response.into_parts();
         Ok(Reply {
-            status: response.status().as_u16(),
-            retry_after: retry_after(response.headers(), SystemTime::now),
-            head: read_head(response.into_body()).await?,
+            status: parts.status.as_u16(),
+            retry_after: retry_after(&parts.headers, SystemTime::now),
+            headers: parts.headers,
+            head: read_head(body).await?,
         })
     }
 }
@@ -177,7 +179,7 @@ fn too_many_interim_responses<B>(
 
 fn request(outgoing: Outgoing) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(outgoing.body));
-    *request.method_mut() = Method::POST;
+    *request.method_mut() = outgoing.method;
     *request.uri_mut() = outgoing.url;
     *request.headers_mut() = outgoing.headers;
     for name in &FRAMING {

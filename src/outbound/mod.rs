@@ -4,7 +4,7 @@
 //! * [`connector`] resolves a name, shows every address to the guard and dials
 //!   only what it let through.
 //! * [`sockets`] bounds how many connections are open at once.
-//! * [`client`] posts one body and reads a bounded reply over pooled connections.
+//! * [`client`] sends one request and reads a bounded reply over pooled connections.
 //! * [`progress`] knows how far an exchange has got.
 //!
 //! This page is what the floors above see of it: what goes out ([`Outgoing`]),
@@ -27,8 +27,8 @@ use std::iter::successors;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::Uri;
 use http::header::{self, HeaderMap};
+use http::{Method, Uri};
 
 pub use client::{Client, ClientError, KEPT_RESPONSE_BYTES, MAX_RESPONSE_BYTES};
 use connector::ConnectError;
@@ -40,6 +40,8 @@ type Cause = Box<dyn Error + Send + Sync>;
 /// One request to send.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
+    /// What is asked for.
+    pub method: Method,
     /// An absolute `http` or `https` URL.
     pub url: Uri,
     /// Sent as they are, but for those that frame the message; `host` is added
@@ -65,6 +67,8 @@ pub struct Sent {
 pub struct Reply {
     /// The status code, a redirect's included.
     pub status: u16,
+    /// Its header fields.
+    pub headers: HeaderMap,
     /// How long the receiver asks us to wait, uncapped.
     pub retry_after: Option<Duration>,
     /// The body's first [`KEPT_RESPONSE_BYTES`].

@@ -193,7 +193,7 @@ impl Work {
         let entries = entries(commit, written.last()).into_iter();
         let records = entries.zip(&written);
         let records = records.map(|(entry, written)| log_record(entry, written));
-        self.log.publish(records.collect());
+        self.log.publish(records.collect(), &self.directory);
         Ok(events_at)
     }
 }

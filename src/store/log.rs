@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::attempts::AttemptIndex;
+use super::census::Census;
 use super::entry::{Entry, UNDECODABLE};
 use super::error::StoreError;
 use super::holds::{Hold, Holds};
 use super::journal::{Frame, Reader};
 use crate::domain::delivery::Attempt;
+use crate::domain::directory::Directory;
 use crate::domain::event::{Event, Place};
-use crate::domain::ids::EventId;
+use crate::domain::ids::{AccountId, EventId};
 
 /// Payload bytes of the latest records that are kept in memory.
 const RECENT_BYTES: usize = 8 << 20;
@@ -62,6 +64,7 @@ pub struct Log {
     loaded: Mutex<Kept>,
     attempts: AttemptIndex,
     holds: Holds,
+    census: Mutex<Census>,
 }
 
 impl Log {
@@ -76,6 +79,7 @@ impl Log {
         Ok(Self {
             attempts: AttemptIndex::open(&journal, end)?,
             holds: Holds::new(start),
+            census: Mutex::new(Census::new(end)),
             journal,
             end: watch::Sender::new(end),
             last: AtomicU64::new(last.unwrap_or(NOTHING_YET)),
@@ -130,13 +134,24 @@ impl Log {
         Some(self.last.load(Ordering::Acquire)).filter(|last| *last != NOTHING_YET)
     }
 
-    /// Takes in what was just synced.
-    pub(super) fn publish(&self, records: Vec<LogRecord>) {
+    /// A position that everything is published up to, and how much of this account was published until
+    /// then since the start: events and attempts.
+    pub fn census(&self, account: AccountId) -> (u64, u64) {
+        let census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
+        census.of(account)
+    }
+
+    /// Takes in what was just synced; the directory says whose attempts are whose.
+    pub(super) fn publish(&self, records: Vec<LogRecord>, directory: &Directory) {
         let Some((last, end)) = records.last().map(|record| (record.position, record.next)) else {
             return;
         };
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut census = self.census.lock().unwrap_or_else(PoisonError::into_inner);
         for record in records {
+            if let Some(entry) = &record.entry {
+                census.add(entry, directory, record.next);
+            }
             self.attempts.add(
                 self.journal.layout(),
                 record.position,
@@ -144,7 +159,7 @@ impl Log {
             );
             recent.push(Arc::new(record));
         }
-        drop(recent);
+        drop((recent, census));
         self.last.store(last, Ordering::Release);
         self.end.send_replace(end);
     }

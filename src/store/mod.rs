@@ -12,6 +12,7 @@ pub mod archive;
 pub mod attempts;
 pub mod background;
 pub mod carried;
+mod census;
 mod claim;
 pub mod committer;
 pub mod disk;

@@ -4,17 +4,16 @@
 //! The snippets are kept as they were published; only address, path and key are the test's own. See
 //! `documents/README.md`.
 
-mod client;
 mod snippet;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::clients::Client;
 use crate::support::receiver::Receiver;
 use crate::support::relay::{Relay, text};
 use crate::support::tls::TlsProxy;
 
-use client::Client;
 use snippet::Snippet;
 
 const OEMSTREAM: &str = "https://stage-api.oemstream.com";

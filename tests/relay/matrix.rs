@@ -104,6 +104,10 @@ impl Owned {
 
     /// A route's path with this account's ids in it.
     fn path(&self, route: &Route) -> String {
+        // The stream would not end by itself.
+        if route.path == "/v1/tail" {
+            return "/v1/tail?follow=false&since=2020-01-01T00:00:00Z".to_owned();
+        }
         let Some((of, _)) = route.path.split_once("/{") else {
             return route.path.to_owned();
         };
@@ -313,7 +317,8 @@ fn nothing_of_another_account_shows_on_any_route() {
     // The other account has lost nothing by it.
     for route in keyed().filter(|route| route.method == "GET") {
         let path = other.path(route);
-        ask(&relay, Some(&other.owner), "GET", &path, b"").expect(200);
+        let answer = ask(&relay, Some(&other.owner), "GET", &path, b"");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     }
     let event = samples::event("a", 2);
     let path = other.shop.path();

@@ -302,3 +302,97 @@ fn an_endpoint_is_tried_with_a_signed_sample_that_leaves_nothing_behind() {
     );
     assert_eq!(receiver.count(), 3);
 }
+
+#[test]
+fn an_endpoint_is_asked_whether_it_wants_events_only_when_somebody_says_so() {
+    let (relay, shop) = start();
+    let receiver = Receiver::answering(|delivery| {
+        if delivery.method != "OPTIONS" {
+            return Reply::status(200);
+        }
+        let origin = delivery.header("webhook-request-origin").to_owned();
+        let rate = "120".to_owned();
+        // Its status says nothing.
+        Reply::Answer(
+            405,
+            vec![
+                ("WebHook-Allowed-Origin", origin),
+                ("WebHook-Allowed-Rate", rate),
+            ],
+        )
+    });
+    let made = relay.subscribe_as(&json!({
+        "url": receiver.url(), "events": ["**"], "headers": { "authorization": "Bearer of-bad-news" }, "rate_limit": 2,
+    }));
+    let path = format!("/v1/subscriptions/{}/test", made.id);
+    let shake = |body: &Value| relay.manage("POST", &path, body.to_string().as_bytes());
+    let said = shake(&json!({ "handshake": true, "origin": "relay.example.com" })).expect(200);
+    let told = [
+        "origin",
+        "allowed",
+        "allowed_rate_per_minute",
+        "status_code",
+    ]
+    .map(|it| &said[it]);
+    assert_eq!(
+        told,
+        [
+            &json!("relay.example.com"),
+            &json!(true),
+            &json!(120),
+            &json!(405)
+        ]
+    );
+    let asked = receiver.wait_for(1).remove(0);
+    assert_eq!((asked.method.as_str(), asked.body.len()), ("OPTIONS", 0));
+    assert_eq!(asked.header("webhook-request-rate"), "120");
+    assert_eq!(asked.header("authorization"), "Bearer of-bad-news");
+
+    // Who says nothing, or cannot be reached, does not consent; and events are sent as ever.
+    receiver.now_answers(|_| Reply::status(200));
+    let said = shake(&json!({ "handshake": true })).expect(200);
+    assert_eq!(
+        (&said["origin"], &said["allowed"]),
+        (&json!("postrider"), &json!(false))
+    );
+    receiver.now_answers(|_| Reply::HangUp);
+    let said = shake(&json!({ "handshake": true })).expect(200);
+    assert_eq!(
+        (&said["error"], &said["allowed"]),
+        (&json!("closed"), &json!(false))
+    );
+    receiver.now_answers(|_| Reply::status(200));
+    relay.send(&shop, &order(1, &[]));
+    let arrived = receiver.wait_for(4).remove(3);
+    assert_eq!(arrived.method, "POST");
+
+    for (body, complaint) in [
+        (
+            json!({ "origin": "relay.example.com" }),
+            "origin: is for a handshake only",
+        ),
+        (
+            json!({ "handshake": true, "origin": "a b" }),
+            "origin: must be a host name",
+        ),
+        (json!({ "shake": true }), "shake"),
+    ] {
+        let refused = shake(&body).expect(422);
+        assert!(text(&refused["message"]).contains(complaint), "{refused}");
+    }
+    assert_eq!(receiver.count(), 4);
+    let shown = [
+        "subscriptions",
+        "test",
+        &made.id,
+        "--handshake",
+        "--origin",
+        "shop.example",
+    ];
+    let shown = relay.command(&shown).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("shop.example") && shown.contains("allowed"),
+        "{shown}"
+    );
+}

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::Shared;
+use super::turns::Turns;
 use crate::actors::Unavailable;
 use crate::actors::attempt::{Target, attempt, cancelled, not_attempted};
 use crate::actors::dispatch::{DispatchError, DispatchHandle};
@@ -30,7 +31,9 @@ pub(super) async fn make(
     target: &Target,
     todo: Todo,
     schedule: &Schedule,
+    turns: &Turns,
 ) -> Option<(Attempt, Verdict)> {
+    let turn = turns.next().await;
     let event = match shared.reads.event(&shared.log, todo.at).await {
         // Retention may have moved it since the delivery was offered.
         None => match place_of(dispatch, target.subscription.id, todo.slot).await {
@@ -40,7 +43,7 @@ pub(super) async fn make(
         },
         event => event,
     };
-    // Reading may have taken a while: no attempt begins after a deletion or a pause was answered.
+    // Waiting and reading may have taken a while: no attempt begins after a deletion or a pause was answered.
     let view = shared.directory.view();
     let Some(current) = view.subscription(target.subscription.id) else {
         return Some(cancelled(target, todo));
@@ -52,7 +55,8 @@ pub(super) async fn make(
         return Some(not_attempted(target, todo, "event_unreadable", schedule));
     };
     let timeout = shared.defaults.timeout;
-    Some(attempt(client, target, &event, todo, schedule, timeout).await)
+    let attempt = attempt(client, target, &event, todo, schedule, timeout);
+    Some(turn.take(attempt).await)
 }
 
 /// Where an open delivery's event stands now. A dispatcher that is busy is asked again, within bounds:

@@ -2,22 +2,10 @@
 
 use std::collections::HashMap;
 
-use actix::ArbiterHandle;
-
 use super::handle::DispatchHandle;
 use super::lanes::{Instruction, Outlet};
-use crate::actors::delivery::{self, LaneHandle, Shared};
+use crate::actors::delivery::{self, Home, LaneHandle, Shared};
 use crate::domain::ids::SubscriptionId;
-use crate::outbound::Client;
-
-/// Where lanes run: a thread, and the client of that thread.
-#[derive(Debug, Clone)]
-pub struct Home {
-    /// The thread.
-    pub arbiter: ArbiterHandle,
-    /// Its client, with its own pool of connections.
-    pub client: Client,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -49,9 +37,8 @@ impl Outlet for Actors {
         let handle = self.handles.entry(subscription).or_insert_with(|| {
             // Ids are random, so lanes spread evenly.
             let at = usize::try_from(subscription.to_bits()).unwrap_or(0) % self.homes.len();
-            let Home { arbiter, client } = &self.homes[at];
             let (shared, dispatch) = (self.shared.clone(), self.dispatch.clone());
-            delivery::start(arbiter, subscription, shared, dispatch, client.clone())
+            delivery::start(&self.homes[at], subscription, shared, dispatch)
         });
         handle.tell(instructions)
     }

@@ -1,6 +1,7 @@
 //! `/v1/subscriptions`: who wants which events, and where they are sent.
 
 pub(super) mod reading;
+pub mod trial;
 mod view;
 
 use std::collections::BTreeMap;
@@ -11,11 +12,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::Value;
 
-use self::view::{
-    NewSecret, NewSubscription, SubscriptionView, Subscriptions, Tested, WholeSubscription,
-};
+use self::view::{NewSecret, NewSubscription, SubscriptionView, Subscriptions, WholeSubscription};
 use super::body::{self, Patch};
-use super::deliveries::AttemptView;
 use super::error::ApiError;
 use super::gate::Caller;
 use super::page::PageQuery;
@@ -23,7 +21,6 @@ use super::{Answer, Relay, owned};
 use crate::actors::auth::Principal;
 use crate::actors::now_ms;
 use crate::domain::audit::Action;
-use crate::domain::delivery::Outcome;
 use crate::domain::directory::{Change, LiveKey, Subscription, SubscriptionStatus};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::permission::Permission;
@@ -281,18 +278,6 @@ pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Ans
     });
     deleted.await?;
     Ok(HttpResponse::NoContent().finish())
-}
-
-/// Sends a signed sample, once, and says what came of it.
-pub async fn test(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
-    let who = caller.with(Permission::SubscriptionsWrite)?;
-    let subscription: Arc<Subscription> = owned::find(&relay.directory.view().read(), &who, &id)?;
-    let attempt = relay.samples.send(subscription).await?;
-    Ok(HttpResponse::Ok().json(Tested {
-        delivered: attempt.outcome == Outcome::Delivered,
-        webhook_id: attempt.event,
-        attempt: AttemptView::of(&attempt),
-    }))
 }
 
 /// Lets events wait instead of sending them.

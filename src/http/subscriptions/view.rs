@@ -13,7 +13,6 @@ use crate::domain::event_type::TypePattern;
 use crate::domain::ids::{EventId, IntegrationId, SubscriptionId};
 use crate::domain::ordering::Ordering;
 use crate::domain::time;
-use crate::http::deliveries::AttemptView;
 use crate::store::ledger::Standing;
 
 /// Everything but its secrets.
@@ -110,15 +109,6 @@ pub struct NewSecret {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
     pub previous_expires_at: Option<String>,
-}
-
-/// What came of a sample.
-#[derive(Serialize)]
-pub struct Tested {
-    pub delivered: bool,
-    pub webhook_id: EventId,
-    #[serde(flatten)]
-    pub attempt: AttemptView,
 }
 
 /// A page of them.

@@ -5,7 +5,7 @@ mod tls;
 use std::io;
 use std::sync::Mutex;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
@@ -52,6 +52,7 @@ fn scripted(allow: &str, addresses: &[&'static str]) -> Client {
 
 fn outgoing(url: &str) -> Outgoing {
     Outgoing {
+        method: Method::POST,
         url: url.parse().unwrap(),
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"{}"),
@@ -61,7 +62,7 @@ fn outgoing(url: &str) -> Outgoing {
 
 async fn post(url: &str) -> Result<Reply, SendError> {
     let client = Client::new(guard(LOOPBACK), sockets()).unwrap();
-    client.post(outgoing(url)).await.reply
+    client.send(outgoing(url)).await.reply
 }
 
 /// Runs `behave` for every connection; the channel gets what it returns.
@@ -146,7 +147,7 @@ async fn a_reply_carries_status_and_body_and_the_connection_is_used_again() {
     }
     let client = Client::new(guard(LOOPBACK), sockets()).unwrap();
     for is_first in [true, false] {
-        let Sent { reply, timing } = client.clone().post(request.clone()).await;
+        let Sent { reply, timing } = client.clone().send(request.clone()).await;
         let reply = reply.unwrap();
         assert_eq!(reply.status, 200);
         assert_eq!(reply.head, b"fine");
@@ -191,7 +192,7 @@ async fn drips_end_with_the_timeout() {
         let mut request = outgoing(&url);
         request.timeout = Duration::from_millis(300);
         let client = Client::new(guard(LOOPBACK), sockets()).unwrap();
-        let error = client.post(request).await.reply.unwrap_err();
+        let error = client.send(request).await.reply.unwrap_err();
         assert_eq!(error.class(), "timeout", "{start:?}");
         // The receiver noticed that it was hung up on.
         assert!(sent_bytes.recv().await.is_some());
@@ -251,7 +252,7 @@ async fn each_way_of_not_connecting_has_its_class() {
         ("ftp://127.0.0.1:8080/", "address_not_allowed"),
         ("/relative", "address_not_allowed"),
     ] {
-        let error = client.post(outgoing(url)).await.reply.unwrap_err();
+        let error = client.send(outgoing(url)).await.reply.unwrap_err();
         assert_eq!(error.class(), class, "{url}");
     }
 }
@@ -260,7 +261,7 @@ async fn each_way_of_not_connecting_has_its_class() {
 async fn a_private_receiver_that_is_not_allowed_sees_no_connection() {
     let (url, mut connections) = receiver(async |_| ()).await;
     let client = Client::new(Arc::default(), sockets()).unwrap();
-    let error = client.post(outgoing(&url)).await.reply.unwrap_err();
+    let error = client.send(outgoing(&url)).await.reply.unwrap_err();
     assert_eq!(error.to_string(), "address not allowed");
     assert!(connections.try_recv().is_err());
 }
@@ -271,9 +272,9 @@ async fn a_name_that_rebinds_between_two_look_ups_is_refused() {
     let url = url.replace("127.0.0.1", "rebinds.example");
     // 127.0.0.1 stands in for a public address, 127.0.0.2 for a private one.
     let client = scripted("127.0.0.1/32", &["127.0.0.2", "127.0.0.1"]);
-    let reply = client.post(outgoing(&url)).await.reply;
+    let reply = client.send(outgoing(&url)).await.reply;
     assert_eq!(reply.unwrap().status, 200);
-    let error = client.post(outgoing(&url)).await.reply.unwrap_err();
+    let error = client.send(outgoing(&url)).await.reply.unwrap_err();
     assert_eq!(error.class(), "address_not_allowed");
 }
 
@@ -327,7 +328,7 @@ async fn a_failure_tells_how_far_it_got() {
         if class == "timeout" {
             request.timeout = Duration::from_millis(500);
         }
-        let Sent { reply, timing } = scripted(LOOPBACK, addresses).post(request).await;
+        let Sent { reply, timing } = scripted(LOOPBACK, addresses).send(request).await;
         assert_eq!(reply.unwrap_err().class(), class, "{url}");
         let Timing {
             resolve,
@@ -343,7 +344,7 @@ async fn a_failure_tells_how_far_it_got() {
 async fn a_step_that_is_never_over_counts_with_its_time_so_far() {
     let mut request = outgoing("http://silent.example/");
     request.timeout = Duration::from_millis(300);
-    let sent = scripted(LOOPBACK, &[NEVER]).post(request).await;
+    let sent = scripted(LOOPBACK, &[NEVER]).send(request).await;
     assert!(sent.timing.resolve.unwrap() > Duration::from_millis(1));
 }
 
@@ -367,8 +368,8 @@ async fn a_connection_that_came_free_meanwhile_was_open_already() {
     let url = url.replace("127.0.0.1", "receiver.example");
     // The second look-up, begun while the only connection is taken, never comes back.
     let client = scripted(LOOPBACK, &[NEVER, "127.0.0.1"]);
-    let mut first = Box::pin(client.post(outgoing(&url)));
-    let mut second = Box::pin(client.post(outgoing(&url)));
+    let mut first = Box::pin(client.send(outgoing(&url)));
+    let mut second = Box::pin(client.send(outgoing(&url)));
     tokio::select! { biased; _ = &mut first => panic!("not yet"), _ = arrivals.recv() => {} }
     tokio::select! { biased; _ = &mut second => panic!("not yet"), () = async {} => {} }
     go.notify_one();

@@ -156,12 +156,31 @@ pub fn read_head(stream: &mut impl BufRead) -> io::Result<(String, Vec<(String, 
 pub fn read_body(stream: &mut impl BufRead, headers: &[(String, String)]) -> io::Result<Vec<u8>> {
     let value = |name: &str| headers.iter().find(|(known, _)| known == name);
     if value("transfer-encoding").is_some() {
-        return Err(broken("nobody here sends chunks"));
+        return read_chunks(stream);
     }
     let length = value("content-length").map_or(Ok(0), |(_, length)| length.parse());
     let mut body = vec![0; length.map_err(|_| broken("a content-length that is no number"))?];
     stream.read_exact(&mut body)?;
     Ok(body)
+}
+
+fn read_chunks(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let length = usize::from_str_radix(line.trim_end(), 16);
+        let length = length.map_err(|_| broken(&format!("no chunk begins with {line:?}")))?;
+        let start = body.len();
+        body.resize(start + length + 2, 0);
+        stream.read_exact(&mut body[start..])?;
+        if body.split_off(start + length) != b"\r\n" {
+            return Err(broken("a chunk without its end"));
+        }
+        if length == 0 {
+            return Ok(body);
+        }
+    }
 }
 
 fn broken(what: &str) -> io::Error {

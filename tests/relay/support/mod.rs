@@ -8,6 +8,7 @@ pub mod load;
 pub mod receiver;
 pub mod relay;
 pub mod samples;
+pub mod tail;
 pub mod tally;
 pub mod tls;
 pub mod tracer;

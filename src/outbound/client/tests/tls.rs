@@ -97,7 +97,7 @@ async fn a_certificate_must_be_for_the_name_in_its_time_and_by_somebody_trusted(
         (certificate(NAME), &foreign, Err("UnknownIssuer")),
     ] {
         let url = showing(about, by).await;
-        let reply = trusting(&ours).post(outgoing(&url)).await.reply;
+        let reply = trusting(&ours).send(outgoing(&url)).await.reply;
         match (reply, expected) {
             (Ok(reply), Ok(status)) => assert_eq!(reply.status, status),
             (Err(error), Err(cause)) => {

@@ -1,21 +1,28 @@
-//! The programs that the documents' snippets are written for, as `tests/run` installs them.
+//! The programs that the documents' snippets are written for, and those that receivers verify with, as
+//! `tests/run` installs them.
 //!
 //! A client that is not here is named loudly, with the reason; its tests pass without having run.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
+
+use serde_json::Value;
 
 /// Sets PHP up as it is inside of a Laravel application.
 const LARAVEL_APPLICATION: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/tests/relay/documents/application.php"
+    "/tests/relay/clients/application.php"
 );
 
 /// The clients that `tests/run` found or installed, so that none of them is left out in silence.
 const PROMISED: &str = "POSTRIDER_TEST_CLIENTS";
 
-/// Who runs a snippet.
+/// What judges deliveries; see `clients/README.md`.
+const VERIFY_PY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/clients/verify.py");
+const VERIFY_JS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/clients/verify.js");
+
+/// Who runs a snippet, or judges a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client {
     /// `curl`, called by a shell.
@@ -30,6 +37,10 @@ pub enum Client {
     Ruby,
     /// PHP with Laravel's `illuminate/http`.
     Laravel,
+    /// Python with the library of Standard Webhooks.
+    PythonVerifier,
+    /// Node with the library of Standard Webhooks.
+    NodeVerifier,
 }
 
 impl Client {
@@ -42,6 +53,8 @@ impl Client {
             Self::Fetch => &["-e", "fetch.name"],
             Self::Ruby => &["-e", "require 'net/http'; require 'openssl'"],
             Self::Laravel => &[LARAVEL_APPLICATION],
+            Self::PythonVerifier => &["-c", "import standardwebhooks"],
+            Self::NodeVerifier => &["-e", "require('standardwebhooks')"],
         };
         let reason = match self.command().args(probe).output() {
             Ok(output) if output.status.success() => return true,
@@ -81,12 +94,33 @@ impl Client {
             .unwrap()
     }
 
+    /// Which of these deliveries a verifier takes for genuine. Each is `{"secret", "headers", "body"}`.
+    pub fn verify(self, deliveries: &[Value]) -> Vec<bool> {
+        let script = match self {
+            Self::PythonVerifier => VERIFY_PY,
+            Self::NodeVerifier => VERIFY_JS,
+            other => panic!("{other:?} verifies nothing"),
+        };
+        let mut command = self.command();
+        command.arg(script).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        serde_json::to_writer(&mut input, deliveries).unwrap();
+        drop(input);
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// The program, with everything but what it shall run; nothing of it leaves this machine.
     fn command(self) -> Command {
         let mut command = match self {
             Self::Curl => Command::new("sh"),
             Self::Requests => Command::new(*PYTHON),
-            Self::Axios | Self::Fetch => Command::new("node"),
+            Self::PythonVerifier => Command::new("python3"),
+            Self::Axios | Self::Fetch | Self::NodeVerifier => Command::new("node"),
             Self::Ruby => Command::new("ruby"),
             Self::Laravel => {
                 let mut php = Command::new("php");
@@ -100,7 +134,8 @@ impl Client {
                 command.env_remove(name);
             }
         }
-        command.env("NODE_PATH", node_modules());
+        command.env("NODE_PATH", installed("node/node_modules"));
+        command.env("PYTHONPATH", installed("python"));
         command
     }
 }
@@ -117,8 +152,8 @@ static PYTHON: LazyLock<&str> = LazyLock::new(|| {
     candidates.iter().find(has_requests).unwrap_or(&"python3")
 });
 
-/// Where `tests/run` puts Node's packages.
-fn node_modules() -> PathBuf {
+/// Where `tests/run` puts packages.
+fn installed(what: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    target.join("clients/node/node_modules")
+    target.join("clients").join(what)
 }
