@@ -41,7 +41,7 @@
 //! 2  actors/                   thin shells: a mailbox around a core from below
 //! 1  store/  outbound/         the outside world: the disk; other people's servers
 //! 0  domain/                   pure: no actix, no sled, no clock, no randomness
-//!    config/  telemetry.rs     read by app.rs, which passes each floor its own section
+//!    config/  telemetry/       read by app.rs, which passes each floor its own section
 //! ```
 //!
 //! # What must hold

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
+use log::{Level, log_enabled};
 use zeroize::Zeroizing;
 
 use super::now_ms;
@@ -27,6 +28,8 @@ use crate::domain::signature::{SigningKey, sign_all};
 use crate::outbound::{Client, Outgoing, SendError};
 use crate::store::ledger::Todo;
 
+/// The target of a line for each attempt.
+const TARGET: &str = "attempt";
 /// What the relay calls itself to receivers.
 pub const USER_AGENT_VALUE: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
 
@@ -351,7 +354,38 @@ fn log_failure(target: &Target, error: &SendError) {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    log::debug!(subscription:% = target.subscription.id, class = error.class(); "an attempt failed: {cause}");
+    log::debug!(
+        target: TARGET,
+        subscription:% = target.subscription.id, error = error.class(); "an attempt fails: {cause}"
+    );
+}
+
+/// A line for an attempt. What the receiver answered is in the record alone.
+pub fn log_attempt(record: &Attempt) {
+    // Whoever asks for more gets all of them; at `info` there are only so many a second.
+    let level = if log_enabled!(target: TARGET, Level::Debug) {
+        Level::Debug
+    } else {
+        Level::Info
+    };
+    let outcome = match record.outcome {
+        Outcome::Delivered => "delivered",
+        Outcome::Retry { .. } => "retrying",
+        Outcome::Dead => "dead",
+        Outcome::Cancelled => "cancelled",
+    };
+    log::log!(
+        target: TARGET, level,
+        event:% = record.event,
+        subscription:% = record.subscription,
+        delivery:% = record.delivery(),
+        attempt = record.number,
+        outcome = outcome,
+        status = record.status,
+        error = record.error.as_deref(),
+        duration_ms = record.duration_ms;
+        "attempt"
+    );
 }
 
 fn millis(duration: Duration) -> u32 {

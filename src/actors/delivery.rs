@@ -34,7 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use self::core::{Core, Moment, Next, Stance};
 use self::making::make;
 use self::turns::Turns;
-use super::attempt::{Target, not_attempted};
+use super::attempt::{Target, log_attempt, not_attempted};
 use super::directory::DirectoryHandle;
 use super::dispatch::{DispatchHandle, Instruction};
 use super::metrics::{LaneMeter, Metrics};
@@ -373,6 +373,7 @@ impl Lane {
             let verdict = match made {
                 Some((record, verdict)) => {
                     meter.count(&record);
+                    log_attempt(&record);
                     shared.queue.settle(record, permit);
                     if verdict.gone {
                         let id = target.subscription.id;

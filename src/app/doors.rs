@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::rt::net::UnixStream;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
@@ -14,7 +15,7 @@ use rustix::process::umask;
 use super::{AppError, SOCKET, open_files};
 use crate::config::Config;
 use crate::http::gate::LocalSocket;
-use crate::http::{Relay, routes};
+use crate::http::{Relay, access, routes};
 
 /// The longest path that a Unix socket can have.
 pub const MAX_SOCKET_PATH_BYTES: usize = 107;
@@ -61,6 +62,7 @@ pub fn serve(
     let server = HttpServer::new(move || {
         App::new()
             .app_data(relay.clone())
+            .wrap(from_fn(access::log))
             .configure(routes::configure)
     })
     .workers(workers)

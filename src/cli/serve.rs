@@ -1,17 +1,20 @@
 //! `postrider serve`: runs the relay until it is told to stop.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use actix::System;
 use clap::Args;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CliError, SettingsArgs, print};
 use crate::{app, telemetry};
 
+/// How often it is told how many lines of the log were left out.
+const TELL_LEFT_OUT_EVERY: Duration = Duration::from_secs(5);
 const BOOTSTRAP_KEY: &str = "POSTRIDER_BOOTSTRAP_KEY";
 
 /// Run the relay.
@@ -46,10 +49,7 @@ impl Serve {
                 show_first_key(key);
             }
             print(&format!("postrider ready http://{}\n", running.address))?;
-            tokio::select! {
-                () = signals.next() => {}
-                error = running.failed() => return Err(error.into()),
-            }
+            self.keep_running(&running, &mut signals).await?;
             log::info!("stopping");
             tokio::select! {
                 () = running.stop() => {}
@@ -57,6 +57,39 @@ impl Serve {
             }
             Ok(())
         })
+    }
+}
+
+impl Serve {
+    /// Runs until it is to stop. SIGHUP has the levels of the log read again, unless there is a terminal
+    /// that may have been closed.
+    async fn keep_running(
+        &self,
+        running: &app::Running,
+        signals: &mut Signals,
+    ) -> Result<(), CliError> {
+        let has_terminal = std::io::stderr().is_terminal();
+        let mut ticks = tokio::time::interval(TELL_LEFT_OUT_EVERY);
+        loop {
+            tokio::select! {
+                asked = signals.ask() => match asked {
+                    Asked::Hangup if !has_terminal => self.read_levels_again(),
+                    _ => return Ok(()),
+                },
+                error = running.failed() => return Err(error.into()),
+                _ = ticks.tick() => telemetry::tell_left_out(),
+            }
+        }
+    }
+
+    fn read_levels_again(&self) {
+        match self.settings.load() {
+            Ok(loaded) => {
+                telemetry::set_levels(loaded.config.log.levels);
+                log::info!("log.level was read again; other settings count from the next start");
+            }
+            Err(error) => log::warn!("the settings cannot be read again: {error}"),
+        }
     }
 }
 
@@ -87,9 +120,9 @@ fn show_first_key(key: &SecretString) {
 
 /// What asks the process to end.
 pub struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -105,10 +138,21 @@ impl Signals {
 
     /// Waits for the next one.
     pub async fn next(&mut self) {
+        self.ask().await;
+    }
+
+    async fn ask(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Hangup,
         }
     }
+}
+
+/// What a signal asks for.
+enum Asked {
+    Stop,
+    /// To read settings again, or to end with the terminal.
+    Hangup,
 }

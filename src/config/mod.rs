@@ -13,6 +13,7 @@
 
 mod error;
 mod layers;
+mod logging;
 mod reader;
 mod sections;
 mod value;
@@ -21,9 +22,8 @@ use std::path::PathBuf;
 
 pub use error::{ConfigError, Problem};
 pub use layers::Origin;
-pub use sections::{
-    Config, Delivery, Ingest, Log, LogFormat, Outbound, Queue, RateLimit, Server, Store,
-};
+pub use logging::{ACCESS, ATTEMPT, Log, LogFormat, LogLevels};
+pub use sections::{Config, Delivery, Ingest, Outbound, Queue, RateLimit, Server, Store};
 pub use value::{Limit, LimitError, MAX_LIMIT, MAX_WINDOW, MIN_WINDOW, printable};
 
 /// Settings whose values are never shown.
@@ -405,7 +405,10 @@ mod tests {
             (setting.key.as_str(), setting.value.as_str()),
             ("log.level", "\"********\"")
         );
-        assert_eq!(shown.config.log.level, log::LevelFilter::Debug);
+        assert_eq!(
+            shown.config.log.levels,
+            LogLevels::of(log::LevelFilter::Debug)
+        );
 
         sources.env = vec![("POSTRIDER_LOG__LEVEL".to_owned(), "hush".to_owned())];
         let refusal = load(sources, &["log.level"]).unwrap_err();

@@ -7,12 +7,11 @@
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use log::LevelFilter;
 
+use super::logging::Log;
 use super::reader::{
     Kind, Reader, duration, flag, list, optional, path, path_or_nothing, text, whole_number,
 };
@@ -24,6 +23,7 @@ const KIB: i64 = 1024;
 const MIB: i64 = 1024 * KIB;
 const GIB: i64 = 1024 * MIB;
 
+const LEVELS: &str = "error, warn, info, debug, trace or off, and for requests and attempts alone: info,access=debug,attempt=off";
 const WORKERS: RangeInclusive<i64> = 0..=256;
 const SHUTDOWN_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_mins(10);
 const BODY_BYTES: RangeInclusive<i64> = KIB..=16 * MIB;
@@ -171,39 +171,6 @@ pub struct Outbound {
     pub https_only: bool,
 }
 
-/// What is logged, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// The relay's own level; libraries never log below `warn`.
-    pub level: LevelFilter,
-    /// The form of a line.
-    pub format: LogFormat,
-}
-
-/// The form of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
-}
-
-impl FromStr for LogFormat {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(()),
-        }
-    }
-}
-
 impl Config {
     /// Reads every setting once, in the order in which they are shown.
     pub(super) fn read(from: &mut Reader<'_>) -> Option<Self> {
@@ -259,7 +226,7 @@ impl Config {
                 https_only: from.read("outbound.https_only", &flag())?,
             },
             log: Log {
-                level: from.read("log.level", &text("error, warn, info, debug, trace or off"))?,
+                levels: from.read("log.level", &text(LEVELS))?,
                 format: from.read("log.format", &text("auto, text or json"))?,
             },
         };

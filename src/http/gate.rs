@@ -12,7 +12,7 @@ use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use super::error::{ApiError, Dialect};
-use super::{ManageError, Relay, accounts, client_address};
+use super::{ManageError, Relay, access, accounts, client_address};
 use crate::actors::auth::{AuthError, Principal};
 use crate::actors::metrics::Door;
 use crate::actors::now_ms;
@@ -175,6 +175,7 @@ pub async fn manage(
     if let Err(error) = counted {
         return refuse(request, &error, decision);
     }
+    access::note(request.request(), &who);
     request.extensions_mut().insert(who);
     let mut response = next.call(request).await?;
     let error = response.response().error();

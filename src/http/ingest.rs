@@ -12,7 +12,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::error::{ApiError, Dialect};
-use super::{Relay, blocking, content, gate, tarpit};
+use super::{Relay, access, blocking, content, gate, tarpit};
 use crate::actors::auth::Principal;
 use crate::actors::metrics::Door;
 use crate::actors::queue::{Accepted, Incoming};
@@ -94,6 +94,7 @@ async fn take(
     decision: &mut Option<Decision>,
 ) -> Result<HttpResponse, ApiError> {
     let who = gate::recognise(request, relay)?;
+    access::note(request, &who);
     let mut count = |permits| {
         let (window, counted) = gate::count(relay, &who, Class::Ingest, permits);
         *decision = window;

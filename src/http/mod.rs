@@ -3,6 +3,7 @@
 //! [`routes`] has every route on one page. A handler reads a request into parsed types, asks an actor,
 //! and renders the answer; it holds no state of its own and takes no lock across an await.
 
+pub mod access;
 pub mod account;
 pub mod accounts;
 pub mod audit;

@@ -29,6 +29,7 @@ mod hostile;
 mod idempotency;
 mod journey;
 mod lists;
+mod logs;
 mod matrix;
 mod metrics;
 mod moving;

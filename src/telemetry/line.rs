@@ -1,69 +1,25 @@
-//! Logging: one line per record on standard error, as text or as JSON.
+//! The form of a line: text for people, or a JSON object.
 //!
-//! - A record is one line, whatever it holds: hostile text cannot forge a second
-//!   one or steer the terminal.
-//! - Libraries log at `warn` and never below, whatever is asked for: their finer
-//!   levels print headers and bodies, and with them secrets.
-//! - What is logged is up to the caller; nothing here redacts.
+//! A record is one line, whatever it holds: hostile text cannot forge a second one or steer the terminal.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use env_logger::fmt::style::Style;
+use log::Record;
 use log::kv::{self, VisitSource, VisitValue};
-use log::{LevelFilter, Record};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::config::{self, LogFormat, printable};
+use crate::config::printable;
 
-/// The target of our own records begins with the crate's name.
-const OUR_TARGET: &str = env!("CARGO_CRATE_NAME");
 /// Longest message or field, in bytes; the rest is cut off.
 const MAX_TEXT_BYTES: usize = 8 * 1024;
 /// Keys of a JSON line that a record's own fields may not take.
 const RESERVED: [&str; 4] = ["ts", "level", "target", "msg"];
 
-/// Logging could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// A logger is installed already.
-    #[error("logging is set up already")]
-    AlreadySet(#[from] log::SetLoggerError),
-}
-
-/// Starts logging to standard error, once per process.
-pub fn init(log: &config::Log) -> Result<(), TelemetryError> {
-    let json = match log.format {
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-        LogFormat::Auto => !io::stderr().is_terminal(),
-    };
-    builder(log.level, json).try_init()?;
-    Ok(())
-}
-
-fn builder(level: LevelFilter, json: bool) -> env_logger::Builder {
-    let mut builder = env_logger::Builder::new();
-    builder.target(env_logger::Target::Stderr);
-    builder.filter_level(level.min(LevelFilter::Warn));
-    builder.filter_module(OUR_TARGET, level);
-    // It logs what strangers send as errors of ours, a line for each.
-    builder.filter_module("actix_http", LevelFilter::Off);
-    builder.format(move |out, record| {
-        let line = if json {
-            json_line(record, Utc::now())?
-        } else {
-            text_line(record, Utc::now(), out.default_level_style(record.level()))
-        };
-        writeln!(out, "{line}")
-    });
-    builder
-}
-
 /// `2026-11-21T18:13:27.123Z WARN  postrider::app: message key="value"`
-fn text_line(record: &Record<'_>, now: DateTime<Utc>, style: Style) -> String {
+pub fn text(record: &Record<'_>, now: DateTime<Utc>, style: Style) -> String {
     let (level, target) = (record.level(), record.target());
     let mut line = clipped(record.args().to_string());
     for (key, value) in fields(record) {
@@ -75,7 +31,7 @@ fn text_line(record: &Record<'_>, now: DateTime<Utc>, style: Style) -> String {
 }
 
 /// `{"ts":"…","level":"WARN","target":"postrider::app","msg":"…","key":"value"}`
-fn json_line(record: &Record<'_>, now: DateTime<Utc>) -> serde_json::Result<String> {
+pub fn json(record: &Record<'_>, now: DateTime<Utc>) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct Line<'a> {
         ts: String,
@@ -121,6 +77,10 @@ impl<'kvs> VisitSource<'kvs> for Fields {
     fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
         let mut field = Field(Value::Null);
         value.visit(&mut field)?;
+        // What is not known is not told.
+        if field.0.is_null() {
+            return Ok(());
+        }
         let prefix = if RESERVED.contains(&key.as_str()) {
             "kv_"
         } else {
@@ -172,7 +132,7 @@ impl VisitValue<'_> for Field {
 
 #[cfg(test)]
 mod tests {
-    use log::{Level, Log as _, Metadata};
+    use log::Level;
 
     use super::*;
 
@@ -180,32 +140,32 @@ mod tests {
         DateTime::from_timestamp_millis(1_614_265_330_042).unwrap()
     }
 
-    fn text(message: &str, fields: &[(&str, kv::Value<'_>)]) -> String {
+    fn text_of(message: &str, fields: &[(&str, kv::Value<'_>)]) -> String {
         let mut record = Record::builder();
         record
             .level(Level::Warn)
             .target("postrider::app")
             .key_values(&fields);
-        text_line(
+        text(
             &record.args(format_args!("{message}")).build(),
             now(),
             Style::new(),
         )
     }
 
-    fn json(message: &str, fields: &[(&str, kv::Value<'_>)]) -> String {
+    fn json_of(message: &str, fields: &[(&str, kv::Value<'_>)]) -> String {
         let mut record = Record::builder();
         record
             .level(Level::Warn)
             .target("postrider::app")
             .key_values(&fields);
-        json_line(&record.args(format_args!("{message}")).build(), now()).unwrap()
+        json(&record.args(format_args!("{message}")).build(), now()).unwrap()
     }
 
     #[test]
     fn text_is_time_level_target_message_and_fields() {
         assert_eq!(
-            text(
+            text_of(
                 "disk is slow",
                 &[("took_ms", 17_u64.into()), ("path", "a b".into())]
             ),
@@ -216,7 +176,7 @@ mod tests {
     #[test]
     fn json_is_one_object_with_the_fields_beside_the_message() {
         assert_eq!(
-            json(
+            json_of(
                 "disk is slow",
                 &[
                     ("took_ms", 17_u64.into()),
@@ -230,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_field_cannot_replace_the_message() {
-        let line: Value = serde_json::from_str(&json("real", &[("msg", "fake".into())])).unwrap();
+        let line: Value =
+            serde_json::from_str(&json_of("real", &[("msg", "fake".into())])).unwrap();
         assert_eq!(
             (&line["msg"], &line["kv_msg"]),
             (&"real".into(), &"fake".into())
@@ -240,14 +201,14 @@ mod tests {
     #[test]
     fn hostile_text_stays_on_its_line_and_out_of_the_terminal() {
         let hostile = "a\r\nb\u{1b}[2J\u{9b}\u{202e}\"";
-        let line = text(hostile, &[("from", hostile.into())]);
+        let line = text_of(hostile, &[("from", hostile.into())]);
         assert!(
             !line.chars().any(|c| c.is_control() || c == '\u{202e}'),
             "{line:?}"
         );
         assert!(line.contains("a\\r\\nb\\u{1b}[2J"), "{line}");
 
-        let line = json(hostile, &[("from", hostile.into())]);
+        let line = json_of(hostile, &[("from", hostile.into())]);
         assert_eq!(line.lines().count(), 1, "{line:?}");
         let line: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(
@@ -258,29 +219,11 @@ mod tests {
 
     #[test]
     fn an_endless_message_is_cut() {
-        let line = text(&"é".repeat(MAX_TEXT_BYTES), &[]);
+        let line = text_of(&"é".repeat(MAX_TEXT_BYTES), &[]);
         assert!(
             line.ends_with("é…") && line.len() < MAX_TEXT_BYTES + 100,
             "{} bytes",
             line.len()
         );
-    }
-
-    #[test]
-    fn libraries_never_log_below_warn() {
-        let enabled = |level, target, record_level| {
-            let metadata = Metadata::builder()
-                .level(record_level)
-                .target(target)
-                .build();
-            builder(level, true).build().enabled(&metadata)
-        };
-        assert!(enabled(LevelFilter::Trace, "postrider::http", Level::Trace));
-        assert!(enabled(LevelFilter::Trace, "hyper", Level::Warn));
-        assert!(!enabled(LevelFilter::Trace, "hyper", Level::Info));
-        assert!(!enabled(LevelFilter::Info, "postrider", Level::Debug));
-        assert!(!enabled(LevelFilter::Error, "hyper", Level::Warn));
-        assert!(!enabled(LevelFilter::Off, "postrider", Level::Error));
-        assert!(!enabled(LevelFilter::Off, "hyper", Level::Error));
     }
 }

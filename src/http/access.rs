@@ -1,0 +1,86 @@
+//! A line in the log for each request, target `access`.
+//!
+//! It tells the route and never the path: paths hold integration keys, and whatever else somebody mistook
+//! for one. Nothing of headers, queries or bodies is in it.
+
+use std::time::Instant;
+
+use actix_web::HttpMessage;
+use actix_web::HttpRequest;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use log::{Level, log_enabled};
+
+use super::{Relay, client_address};
+use crate::actors::auth::Principal;
+use crate::domain::audit::Doer;
+use crate::domain::ids::AccountId;
+
+/// The target of these lines.
+const TARGET: &str = "access";
+
+/// Who asked, for the line.
+#[derive(Debug, Clone, Copy)]
+struct Asker {
+    account: AccountId,
+    by: Doer,
+}
+
+/// Whether anybody wants these lines.
+fn is_wanted() -> bool {
+    log_enabled!(target: TARGET, Level::Info)
+}
+
+/// Notes who asked.
+pub fn note(request: &HttpRequest, who: &Principal) {
+    if is_wanted() {
+        request.extensions_mut().insert(Asker {
+            account: who.account(),
+            by: who.doer(),
+        });
+    }
+}
+
+/// Answers, and writes the line.
+pub async fn log(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    if !is_wanted() {
+        return next.call(request).await;
+    }
+    let began = Instant::now();
+    let response = next.call(request).await?;
+    write(&response, began);
+    Ok(response)
+}
+
+fn write<B>(response: &ServiceResponse<B>, began: Instant) {
+    let request = response.request();
+    let route = request.match_pattern();
+    let relay = request.app_data::<Data<Relay>>();
+    let client = relay.and_then(|relay| client_address::of(request, &relay.trusted_proxies));
+    let asker = request.extensions().get::<Asker>().copied();
+    // Whoever asks for more gets all of them; at `info` there are only so many a second.
+    let level = if log_enabled!(target: TARGET, Level::Debug) {
+        Level::Debug
+    } else {
+        Level::Info
+    };
+    let account = asker.map(|it| it.account.to_string());
+    let by = asker.map(|it| it.by.to_string());
+    let client = client.map(|it| it.to_string());
+    log::log!(
+        target: TARGET, level,
+        method:% = request.method(),
+        route = route.as_deref(),
+        status = response.status().as_u16(),
+        duration_ms = began.elapsed().as_secs_f64() * 1000.0,
+        account = account.as_deref(),
+        by = by.as_deref(),
+        client = client.as_deref();
+        "request"
+    );
+}
