@@ -282,7 +282,11 @@ async fn read(answer: http::Response<Incoming>) -> Result<Bytes, ClientError> {
         return Ok(body);
     }
     let said = serde_json::from_slice::<Value>(&body).ok();
-    let message = said.and_then(|said| Some(printable(said.get("message")?.as_str()?)));
+    let message = said.and_then(|said| {
+        // Health says it in a word of its own.
+        let reason = said.get("message").or_else(|| said.get("reason"));
+        Some(printable(reason?.as_str()?))
+    });
     Err(ClientError::Refused {
         status,
         message: message.unwrap_or_else(|| "it gave no reason".to_owned()),

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod export;
 pub mod integrations;
 pub mod keys;
+pub mod man;
 pub mod many;
 pub mod output;
 mod progress;
@@ -29,6 +30,7 @@ pub mod restore;
 pub mod secrets;
 pub mod send;
 pub mod serve;
+pub mod status;
 pub mod style;
 pub mod subscriptions;
 pub mod table;
@@ -83,6 +85,8 @@ enum Command {
     Serve(serve::Serve),
     /// See the whole journey in a minute: a relay, a receiver, real deliveries
     Demo(demo::Demo),
+    /// Show how the relay is, on one screen
+    Status(status::Status),
     /// Send an event, or many
     Send(send::Send),
     /// Print the effective settings and where each came from
@@ -170,6 +174,8 @@ enum Command {
     Export(export::Export),
     /// Make a new store from an export
     Import(export::Import),
+    /// Print manual pages
+    Man(man::Man),
     /// Print completions for a shell
     Completions(completions::Completions),
 }
@@ -313,6 +319,7 @@ pub fn run() -> ExitCode {
     let ended = match Cli::parse().command {
         Command::Serve(serve) => serve.run().map(done),
         Command::Demo(demo) => demo.run().map(done),
+        Command::Status(status) => status.run().map(done),
         Command::Send(send) => send.run().map(done),
         Command::Config(settings) => print_config(&settings).map(done),
         Command::Doctor(doctor) => doctor.run(),
@@ -331,6 +338,7 @@ pub fn run() -> ExitCode {
         Command::Restore(restore) => restore.run().map(done),
         Command::Export(export) => export.run().map(done),
         Command::Import(import) => import.run().map(done),
+        Command::Man(man) => man.run().map(done),
         Command::Completions(completions) => completions.run().map(done),
     };
     match ended {

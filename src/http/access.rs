@@ -77,10 +77,16 @@ fn write<B>(response: &ServiceResponse<B>, began: Instant) {
         method:% = request.method(),
         route = route.as_deref(),
         status = response.status().as_u16(),
-        duration_ms = began.elapsed().as_secs_f64() * 1000.0,
+        duration_ms = duration_ms(began),
         account = account.as_deref(),
         by = by.as_deref(),
         client = client.as_deref();
         "request"
     );
+}
+
+/// To the microsecond.
+fn duration_ms(began: Instant) -> f64 {
+    let micros = u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1000.0
 }

@@ -6,6 +6,7 @@ mod elsewhere;
 mod following;
 mod recovery;
 mod sending;
+mod status;
 mod things;
 
 use std::collections::BTreeMap;
