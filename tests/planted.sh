@@ -43,7 +43,7 @@ caught() {
     fi
 }
 
-cp -r Cargo.toml Cargo.lock clippy.toml .config src data tests benches "$sources"
+cp -r Cargo.toml Cargo.lock clippy.toml README.md .config src data docs tests benches "$sources"
 patches=(tests/planted/*.patch)
 if (($# > 0)); then
     patches=("${@/#/tests/planted/}")

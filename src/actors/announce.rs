@@ -87,7 +87,9 @@ fn wanted(
             && it.integration.is_none()
             && it.events.iter().any(|pattern| pattern.matches(event_type))
     });
-    (asked && !of.is_operational()).then_some(of.account)
+    // A laptop that is closed is no news.
+    let is_quiet = of.is_operational() || of.listener().is_some();
+    (asked && !is_quiet).then_some(of.account)
 }
 
 fn incoming(

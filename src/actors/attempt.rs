@@ -12,6 +12,7 @@ use http::{Method, Uri};
 use log::{Level, log_enabled};
 use zeroize::Zeroizing;
 
+use super::listeners::Carrier;
 use super::now_ms;
 use super::vault::Vault;
 use crate::domain::delivery::{
@@ -25,7 +26,7 @@ use crate::domain::retry::Schedule;
 use crate::domain::scrub::{Secrets, scrub};
 use crate::domain::sealed::SealError;
 use crate::domain::signature::{SigningKey, sign_all};
-use crate::outbound::{Client, Outgoing, SendError};
+use crate::outbound::{Outgoing, SendError};
 use crate::store::ledger::Todo;
 
 /// The target of a line for each attempt.
@@ -51,6 +52,9 @@ pub struct Target {
     pub(super) url: Uri,
 }
 
+/// Stands where a receiver has no URL.
+const NO_URL: &str = "http://listener/";
+
 impl Target {
     /// Parses a subscription's URL and opens what is secret in it. Both were vetted, the one when it was
     /// saved and the other at the start, so `None` is not expected.
@@ -59,7 +63,10 @@ impl Target {
         let (keys, mut headers) = opened
             .map_err(|error| log::error!(subscription:% = subscription.id; "its secrets cannot be used: {error}"))
             .ok()?;
-        let url: Uri = subscription.url.parse().ok()?;
+        let url = match subscription.listener() {
+            Some(_) => Uri::from_static(NO_URL),
+            None => subscription.url.parse().ok()?,
+        };
         headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
         if let Some(host) = url.authority() {
             headers.insert(HOST, HeaderValue::from_str(host.as_str()).ok()?);
@@ -120,7 +127,7 @@ type Opened = (Vec<(SigningKey, Option<u64>)>, HeaderMap);
 
 /// Makes an attempt. Never fails: what goes wrong is the attempt's outcome.
 pub async fn attempt(
-    client: &Client,
+    carrier: &Carrier,
     target: &Target,
     event: &Event,
     todo: Todo,
@@ -133,15 +140,14 @@ pub async fn attempt(
     let headers = headers(target, &event.meta, &composed, number, started_at_ms);
     let signature = headers.get(&WEBHOOK_SIGNATURE).cloned();
     let body = composed.body;
-    let sent = client
-        .send(Outgoing {
-            method: Method::POST,
-            url: target.url.clone(),
-            headers,
-            body,
-            timeout,
-        })
-        .await;
+    let outgoing = Outgoing {
+        method: Method::POST,
+        url: target.url.clone(),
+        headers,
+        body,
+        timeout,
+    };
+    let sent = carrier.send(target, outgoing).await;
     let ended_at_ms = now_ms();
     let timing = Timing {
         resolve_ms: sent.timing.resolve.map(millis),

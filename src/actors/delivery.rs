@@ -37,6 +37,7 @@ use self::turns::Turns;
 use super::attempt::{Target, log_attempt, not_attempted};
 use super::directory::DirectoryHandle;
 use super::dispatch::{DispatchHandle, Instruction};
+use super::listeners::Carrier;
 use super::metrics::{LaneMeter, Metrics};
 use super::outcomes::Outcomes;
 use super::queue::QueueHandle;
@@ -46,7 +47,6 @@ use super::{now_ms, pause};
 use crate::domain::delivery::Verdict;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retry::Schedule;
-use crate::outbound::Client;
 use crate::store::ledger::Todo;
 use crate::store::log::Log;
 use crate::store::state::rows::Slot;
@@ -144,7 +144,7 @@ pub struct Lane {
     shared: Shared,
     /// Where an event is looked for that is not where it was.
     dispatch: DispatchHandle,
-    client: Client,
+    carrier: Carrier,
     turns: Turns,
     target: Option<Target>,
     core: Core,
@@ -165,8 +165,8 @@ pub struct Lane {
 pub struct Home {
     /// The thread.
     pub arbiter: ArbiterHandle,
-    /// Its client, with its own pool of connections.
-    pub client: Client,
+    /// Brings requests to receivers, with a pool of connections of its own.
+    pub carrier: Carrier,
     /// The turns of its attempts.
     pub turns: Turns,
 }
@@ -178,7 +178,7 @@ pub fn start(
     shared: Shared,
     dispatch: DispatchHandle,
 ) -> LaneHandle {
-    let (client, turns) = (home.client.clone(), home.turns.clone());
+    let (carrier, turns) = (home.carrier.clone(), home.turns.clone());
     let addr = Lane::start_in_arbiter(&home.arbiter, move |ctx| {
         let changes = shared.directory.view().subscription_changes();
         let probe_after = shared.defaults.probe_after;
@@ -188,7 +188,7 @@ pub fn start(
             id,
             shared,
             dispatch,
-            client,
+            carrier,
             turns,
             target: None,
             core: Core::new(probe_after),
@@ -271,11 +271,11 @@ impl Lane {
     }
 
     /// The subscription as it is now: a change counts from the next attempt on. `None` also while its
-    /// account is suspended.
+    /// account is suspended, or nobody listens who should.
     fn target(&mut self) -> Option<Target> {
         let view = self.shared.directory.view();
         let current = view.subscription(self.id)?;
-        if view.is_suspended(current.account) {
+        if view.is_suspended(current.account) || !self.carrier.reaches(&current) {
             return None;
         }
         let fresh = self
@@ -358,13 +358,13 @@ impl Lane {
     fn begin(&self, target: Target, todo: Todo, permit: OwnedSemaphorePermit, lane: Addr<Self>) {
         let shared = self.shared.clone();
         let dispatch = self.dispatch.clone();
-        let (client, turns) = (self.client.clone(), self.turns.clone());
+        let (carrier, turns) = (self.carrier.clone(), self.turns.clone());
         let meter = self.meter.attempts(target.subscription.account);
         actix::spawn(async move {
             let schedule = target.subscription.retry_schedule.clone();
             let schedule = schedule.unwrap_or_else(|| shared.defaults.schedule.clone());
             let made = make(
-                &shared, &dispatch, &client, &target, todo, &schedule, &turns,
+                &shared, &dispatch, &carrier, &target, todo, &schedule, &turns,
             );
             let made = AssertUnwindSafe(made).catch_unwind().await.unwrap_or_else(|_| {
                 log::error!(subscription:% = target.subscription.id, event:% = todo.event; "an attempt panicked");

@@ -36,6 +36,7 @@ pub mod delivery;
 pub mod directory;
 pub mod dispatch;
 pub mod health;
+pub mod listeners;
 pub mod metrics;
 pub mod outcomes;
 pub mod pause;

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use uuid::Builder;
 
 use super::attempt::{Target, attempt};
+use super::listeners::Carrier;
 use super::vault::Vault;
 use super::{Unavailable, now_ms};
 use crate::domain::delivery::Attempt;
@@ -26,7 +27,7 @@ use crate::domain::handshake::{
 };
 use crate::domain::ids::{EventId, IntegrationId};
 use crate::domain::retry::Schedule;
-use crate::outbound::{Client, Outgoing, SendError};
+use crate::outbound::{Outgoing, SendError};
 use crate::store::ledger::Todo;
 use crate::store::state::rows::Slot;
 
@@ -63,17 +64,17 @@ pub struct Shaken {
 /// See the module. Clones share the bound.
 #[derive(Debug, Clone)]
 pub struct Samples {
-    client: Client,
+    carrier: Carrier,
     vault: Vault,
     timeout: Duration,
     room: Arc<Semaphore>,
 }
 
 impl Samples {
-    /// Sends with this client, within this time.
-    pub fn new(client: Client, vault: Vault, timeout: Duration) -> Self {
+    /// Sends in this way, within this time.
+    pub fn new(carrier: Carrier, vault: Vault, timeout: Duration) -> Self {
         Self {
-            client,
+            carrier,
             vault,
             timeout,
             room: Arc::new(Semaphore::new(MAX_SAMPLES)),
@@ -102,7 +103,15 @@ impl Samples {
             due_ms: 0,
         };
         let schedule = Schedule::default();
-        let made = attempt(&self.client, &target, &event, todo, &schedule, self.timeout).await;
+        let made = attempt(
+            &self.carrier,
+            &target,
+            &event,
+            todo,
+            &schedule,
+            self.timeout,
+        )
+        .await;
         drop(room);
         Ok(made.0)
     }
@@ -117,10 +126,8 @@ impl Samples {
         let room = self.room.try_acquire().map_err(|_| Unavailable::Busy)?;
         let target = Target::of(subscription, &self.vault).ok_or(SampleError::Unusable)?;
         let started_at_ms = now_ms();
-        let sent = self
-            .client
-            .send(invitation(target, origin, self.timeout))
-            .await;
+        let outgoing = invitation(&target, origin, self.timeout);
+        let sent = self.carrier.send(&target, outgoing).await;
         drop(room);
         let reply = sent.reply.as_ref();
         let said = |name| {
@@ -135,8 +142,8 @@ impl Samples {
     }
 }
 
-fn invitation(target: Target, origin: &Origin, timeout: Duration) -> Outgoing {
-    let mut headers = target.headers;
+fn invitation(target: &Target, origin: &Origin, timeout: Duration) -> Outgoing {
+    let mut headers = target.headers.clone();
     // A subscription's own header of the name would ask for another.
     if let Ok(origin) = HeaderValue::from_str(origin.as_str()) {
         headers.insert(REQUEST_ORIGIN, origin);
@@ -147,7 +154,7 @@ fn invitation(target: Target, origin: &Origin, timeout: Duration) -> Outgoing {
     }
     Outgoing {
         method: Method::OPTIONS,
-        url: target.url,
+        url: target.url.clone(),
         headers,
         body: Bytes::new(),
         timeout,

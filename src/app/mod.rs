@@ -9,6 +9,7 @@ mod first_start;
 pub mod offline;
 mod open_files;
 pub mod secrets;
+mod told;
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -24,35 +25,34 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::actors::announce::Announcer;
 use crate::actors::auth::AuthHandle;
 use crate::actors::delivery::turns::Turns;
-use crate::actors::delivery::{Defaults, Home, Shared};
+use crate::actors::delivery::{Home, Shared};
 use crate::actors::directory::ChangeError;
+use crate::actors::directory::DirectoryHandle;
 use crate::actors::dispatch::DispatchHandle;
-use crate::actors::dispatch::watch::Patience;
 use crate::actors::health::Health;
+use crate::actors::listeners::{Carrier, Listeners};
 use crate::actors::metrics::{Metrics, MetricsError};
 use crate::actors::outcomes::Outcomes;
-use crate::actors::rate_limit::Quotas;
 use crate::actors::reads::Reads;
 use crate::actors::samples::Samples;
 use crate::actors::tail::Tails;
 use crate::actors::vault::VaultError;
-use crate::actors::{auth, directory, dispatch, now_ms, queue, rate_limit, retention, tasks};
-use crate::config::{Config, Limit};
+use crate::actors::{auth, directory, dispatch, pause, queue, rate_limit, retention, tasks};
+use crate::config::Config;
 use crate::domain::api_key::{self, KeyFormError};
-use crate::domain::rate::Quota;
-use crate::domain::retention::Retention;
-use crate::domain::retry::{Schedule, ScheduleError};
+use crate::domain::directory::NOBODY_LISTENS;
+use crate::domain::retry::ScheduleError;
 use crate::domain::sealed::SealError;
+use crate::http::Relay;
 use crate::http::backup::Turn;
 use crate::http::body::Arriving;
 use crate::http::cursor::Cursors;
-use crate::http::{Limits, Relay};
 use crate::outbound::{Client, ClientError, Guard, Sockets};
 use crate::store::archive::ArchiveError;
 use crate::store::error::StoreError;
 use crate::store::key_file::KeyFileError;
 use crate::store::portable::PortableError;
-use crate::store::{self, Machine, Store};
+use crate::store::{self, Store};
 
 /// The local operator's door, in the data directory.
 pub const SOCKET: &str = "postrider.sock";
@@ -203,6 +203,7 @@ pub async fn start(
     if resealed > 0 {
         log::info!(resealed; "signing secrets are sealed under another key than before");
     }
+    pause_listeners(&relay.directory).await;
     let first_key = first_start::first_start(&relay.directory, bootstrap_key).await?;
     let (dispatch, health) = (relay.dispatch.clone(), relay.health.clone());
     let (auth, tails) = (relay.auth.clone(), relay.tails.clone());
@@ -261,7 +262,7 @@ fn start_actors(
     );
     let directory = directory::start(&control, ledger.directory().clone(), queue.clone(), &health);
     let auth = auth::start(&control, directory.clone());
-    let rate_limit = rate_limit::start(&control, quotas(config));
+    let rate_limit = rate_limit::start(&control, told::quotas(config));
     let probed: Arc<DashSet<_>> = Arc::default();
     let shared = Shared {
         log: Arc::clone(&log),
@@ -269,29 +270,29 @@ fn start_actors(
         directory: directory.clone(),
         queue: queue.clone(),
         vault: vault.clone(),
-        defaults: Arc::new(defaults(config)?),
+        defaults: Arc::new(told::defaults(config)?),
         outcomes: outcomes.clone(),
         probed: Arc::clone(&probed),
         metrics: metrics.clone(),
     };
     let sockets = Sockets::new(usize::try_from(open_files::for_receivers()).unwrap_or(usize::MAX));
-    let homes = homes(&guard, &sockets)?;
-    let client = Client::new(Arc::clone(&guard), sockets)?;
-    let samples = Samples::new(client, vault.clone(), config.delivery.timeout);
+    let listeners = Listeners::default();
+    let carrier = || carrier(&guard, &sockets, &listeners);
+    let samples = Samples::new(carrier()?, vault.clone(), config.delivery.timeout);
     let parts = dispatch::Parts {
         ledger,
         state: Arc::clone(&state),
         checkpointer,
         sync_timeout: config.store.sync_timeout,
         shared,
-        homes,
-        patience: patience(config),
+        homes: homes(carrier)?,
+        patience: told::patience(config),
         announcer: Announcer::new(directory.clone(), queue.clone()),
         health: health.clone(),
     };
     let dispatch = dispatch::start(&control, parts);
     let parts = retention::Parts {
-        kept: kept(config),
+        kept: told::kept(config),
         log: Arc::clone(&log),
         state,
         queue: queue.clone(),
@@ -303,7 +304,6 @@ fn start_actors(
         dispatch: dispatch.clone(),
         log: Arc::clone(&log),
     };
-    let tasks = tasks::start(&control, parts, &health);
     let cursors = Cursors::of_store(log.journal().layout().store_id);
     let relay = Relay {
         auth,
@@ -315,15 +315,16 @@ fn start_actors(
         probed,
         vault,
         samples,
-        tasks,
+        tasks: tasks::start(&control, parts, &health),
         tails: Tails::start(),
+        listeners: listeners.clone(),
         metrics,
         outcomes: outcomes.clone(),
         guard,
         health,
         arriving: Arriving::default(),
         cursors,
-        limits: request_limits(config),
+        limits: told::request_limits(config),
         trusted_proxies: config.server.trusted_proxies.clone().into(),
         backup: Turn::default(),
     };
@@ -331,97 +332,44 @@ fn start_actors(
 }
 
 async fn open_store(config: &Config) -> Result<Store, AppError> {
-    let options = store_options(config);
+    let options = told::store_options(config);
     let opened = tokio::task::spawn_blocking(move || store::open(&options)).await;
     Ok(opened.map_err(|error| AppError::Fatal(format!("the recovery panicked: {error}")))??)
 }
 
-fn store_options(config: &Config) -> store::Options {
-    let first_wait = config
-        .delivery
-        .retry_schedule
-        .first()
-        .copied()
-        .unwrap_or_default();
-    store::Options {
-        dir: config.data_dir.clone(),
-        cache_bytes: config.store.cache_bytes,
-        min_free_bytes: config.store.min_free_bytes,
-        segment_bytes: store::SEGMENT_BYTES,
-        first_wait_ms: millis(first_wait),
-        now_ms: now_ms(),
-        machine: Machine::real(),
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn request_limits(config: &Config) -> Limits {
-    Limits {
-        max_body_bytes: config.ingest.max_body_bytes,
-        max_batch_bytes: config.ingest.max_batch_bytes,
-    }
-}
-
-fn kept(config: &Config) -> Retention {
-    let kept = &config.retention;
-    Retention {
-        events_ms: millis(kept.events),
-        dead_ms: millis(kept.dead),
-        max_bytes: Some(kept.max_bytes).filter(|bytes| *bytes > 0),
-    }
-}
-
-fn patience(config: &Config) -> Patience {
-    Patience {
-        disable_after_ms: millis(config.delivery.disable_after),
-        old_backlog_ms: millis(config.delivery.old_backlog_after),
-    }
-}
-
-fn quotas(config: &Config) -> Quotas {
-    let quota = |limit| match limit {
-        Limit::Off => None,
-        Limit::Window { limit, window } => Some(Quota {
-            limit,
-            window_ms: millis(window),
-        }),
-    };
-    Quotas {
-        manage: quota(config.rate_limit.manage),
-        ingest: quota(config.rate_limit.ingest),
-        auth_failures: quota(config.rate_limit.auth_failures),
-    }
-}
-
-fn defaults(config: &Config) -> Result<Defaults, AppError> {
-    let waits = config
-        .delivery
-        .retry_schedule
-        .iter()
-        .copied()
-        .map(millis)
-        .collect();
-    Ok(Defaults {
-        schedule: Schedule::new(waits)?,
-        timeout: config.delivery.timeout,
-        max_in_flight: u16::try_from(config.delivery.max_in_flight).unwrap_or(u16::MAX),
-        probe_after: config.delivery.probe_after,
-    })
-}
-
 /// One thread for deliveries for every two cores: the others take events in.
-fn homes(guard: &Arc<Guard>, sockets: &Sockets) -> Result<Vec<Home>, AppError> {
+fn homes(carrier: impl Fn() -> Result<Carrier, ClientError>) -> Result<Vec<Home>, AppError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let home = |_| {
-        let client = Client::new(Arc::clone(guard), sockets.clone())?;
         Ok(Home {
             arbiter: Arbiter::new().handle(),
-            client,
+            carrier: carrier()?,
             turns: Turns::default(),
         })
     };
     (0..cores.div_ceil(2)).map(home).collect()
+}
+
+/// Each has a pool of connections of its own.
+fn carrier(
+    guard: &Arc<Guard>,
+    sockets: &Sockets,
+    listeners: &Listeners,
+) -> Result<Carrier, ClientError> {
+    let client = Client::new(Arc::clone(guard), sockets.clone())?;
+    Ok(Carrier::new(client, listeners.clone()))
+}
+
+/// Nobody listens yet: what is to be sent to them waits, without being overdue.
+async fn pause_listeners(directory: &DirectoryHandle) {
+    let waiting: Vec<_> = {
+        let directory = directory.view().read();
+        let listening = directory
+            .subscriptions()
+            .filter(|it| it.listener().is_some());
+        listening.map(|it| it.id).collect()
+    };
+    for id in waiting {
+        pause::pause(directory, id, NOBODY_LISTENS.to_owned()).await;
+    }
 }

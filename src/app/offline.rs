@@ -6,7 +6,8 @@
 use std::io::{BufRead, Read, Write};
 use std::path::Path;
 
-use super::{AppError, secrets, store_options};
+use super::told::store_options;
+use super::{AppError, secrets};
 use crate::actors::now_ms;
 use crate::config::Config;
 use crate::store::archive::{self, ArchiveError, Backup, Restored, Target, read};

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod export;
 pub mod integrations;
 pub mod keys;
+pub mod listen;
 pub mod man;
 pub mod many;
 pub mod output;
@@ -31,6 +32,7 @@ pub mod secrets;
 pub mod send;
 pub mod serve;
 pub mod status;
+pub mod stream;
 pub mod style;
 pub mod subscriptions;
 pub mod table;
@@ -131,6 +133,8 @@ enum Command {
     Events(events::Events),
     /// Watch events pass: what comes in, every attempt, and how deliveries end
     Tail(tail::Tail),
+    /// Have deliveries come to this machine, which needs no address for that
+    Listen(listen::Listen),
     /// Say why each subscription did or did not get an event
     Explain(explain::Explain),
     /// Deliveries: how each event fares with each subscription
@@ -328,6 +332,7 @@ pub fn run() -> ExitCode {
         Command::Subscriptions(subscriptions) => subscriptions.run().map(done),
         Command::Events(events) => events.run().map(done),
         Command::Tail(tail) => tail.run().map(done),
+        Command::Listen(listen) => listen.run().map(done),
         Command::Explain(explain) => explain.run().map(done),
         Command::Deliveries(deliveries) => deliveries.run().map(done),
         Command::Tasks(tasks) => tasks.run().map(done),

@@ -5,29 +5,19 @@
 //! error, where it does not get between the lines.
 
 mod line;
-mod stream;
-
-use std::io::Write;
-use std::time::Duration;
 
 use actix::System;
 use clap::Args;
 use http::Method;
 use http_body_util::BodyExt;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use self::line::Lines;
-use self::stream::{Message, Parser};
 use super::ask::Query;
 use super::client::{ClientError, RelayClient};
+use super::stream::{Comeback, MAX_SILENCE, Message, Parser};
 use super::which::RelayArgs;
 use super::{CliError, style, values};
-
-/// How long nothing may come, not even a comment, before the connection counts as dead: the relay says
-/// something every fifteen seconds.
-const MAX_SILENCE: Duration = Duration::from_secs(40);
-/// The waits before it is tried again; the last one from then on.
-const COME_BACK_AFTER_S: [u64; 4] = [1, 2, 5, 10];
 
 /// Watch events pass.
 #[derive(Debug, Args)]
@@ -95,12 +85,12 @@ impl Tail {
     async fn watch(&self, client: &RelayClient, lines: &mut Lines) -> Result<(), CliError> {
         let path = self.path();
         let mut last_id = None;
-        let mut tries = 0;
+        let mut comeback = Comeback::default();
         loop {
             let seen = last_id.clone();
             let ended = follow(client, &path, &mut last_id, lines).await;
             if last_id != seen {
-                tries = 0;
+                comeback.reset();
             }
             let why = match ended {
                 Ok(()) if !self.follows() => return Ok(()),
@@ -111,12 +101,7 @@ impl Tail {
                 }
                 Err(error) => return Err(error),
             };
-            let wait_s = COME_BACK_AFTER_S[tries.min(COME_BACK_AFTER_S.len() - 1)];
-            tries += 1;
-            let note = format!("not connected ({why}); trying again in {wait_s} s");
-            // Whoever closed standard error does not want to know.
-            let _ = writeln!(std::io::stderr(), "{note}");
-            sleep(Duration::from_secs(wait_s)).await;
+            comeback.wait(&why).await;
         }
     }
 

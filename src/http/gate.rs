@@ -161,7 +161,7 @@ pub async fn manage(
     let refuse = |request: ServiceRequest, error: &ApiError, decision| {
         count_refusal(error.counted_as());
         let mut response = error.response(Dialect::Manage);
-        tell(response.headers_mut(), Class::Manage, decision);
+        tell(response.headers_mut(), class_of(&request), decision);
         Ok(request.into_response(response).map_into_right_body())
     };
     let Some(relay) = &relay else {
@@ -171,7 +171,8 @@ pub async fn manage(
         Ok(who) => who,
         Err(error) => return refuse(request, &error, None),
     };
-    let (decision, counted) = count(relay, &who, Class::Manage, 1);
+    let class = class_of(&request);
+    let (decision, counted) = count(relay, &who, class, 1);
     if let Err(error) = counted {
         return refuse(request, &error, decision);
     }
@@ -182,8 +183,18 @@ pub async fn manage(
     if let Some(error) = error.and_then(|error| error.as_error::<ManageError>()) {
         count_refusal(error.counted_as());
     }
-    tell(response.headers_mut(), Class::Manage, decision);
+    tell(response.headers_mut(), class, decision);
     Ok(response.map_into_left_body())
+}
+
+/// What a receiver answers is traffic, not management.
+fn class_of(request: &ServiceRequest) -> Class {
+    let is_answer = request.path().contains("/listen/");
+    if is_answer {
+        Class::Ingest
+    } else {
+        Class::Manage
+    }
 }
 
 /// The gate before `/local`: only the local socket passes. To all others, whatever their key, there is

@@ -21,6 +21,7 @@ pub mod health;
 pub mod ingest;
 pub mod integrations;
 pub mod keys;
+pub mod listen;
 pub mod metrics;
 pub mod owned;
 pub mod page;
@@ -46,6 +47,7 @@ use crate::actors::auth::{AuthError, AuthHandle, Principal};
 use crate::actors::directory::DirectoryHandle;
 use crate::actors::dispatch::DispatchHandle;
 use crate::actors::health::Health;
+use crate::actors::listeners::Listeners;
 use crate::actors::metrics::{Metrics, Refusal};
 use crate::actors::now_ms;
 use crate::actors::outcomes::Outcomes;
@@ -88,6 +90,8 @@ pub struct Relay {
     pub tasks: TasksHandle,
     /// Where those run who read along.
     pub tails: Tails,
+    /// Receivers that hold a connection.
+    pub listeners: Listeners,
     /// What is counted.
     pub metrics: Metrics,
     /// Counts attempts that are not journalled.

@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::error::{ApiError, Dialect};
 use super::{
     account, accounts, audit, backup, deliveries, events, explain, gate, health, ingest,
-    integrations, keys, metrics, secrets, stats, steering, subscriptions, tail, tasks,
+    integrations, keys, listen, metrics, secrets, stats, steering, subscriptions, tail, tasks,
 };
 use crate::actors::metrics::Refusal;
 use crate::domain::permission::Permission;
@@ -99,6 +99,8 @@ routes! {
         PATCH subscriptions::update: Needs::Right(Permission::SubscriptionsWrite),
         DELETE subscriptions::delete: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/test" => POST subscriptions::trial::test: Needs::Right(Permission::SubscriptionsWrite);
+    "/subscriptions/{id}/listen" => GET listen::listen: Needs::Right(Permission::SubscriptionsWrite);
+    "/subscriptions/{id}/listen/{exchange}" => POST listen::answer: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/pause" => POST subscriptions::pause: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/rotate-secret" => POST subscriptions::rotate_secret: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/replay" => POST tasks::replay: Needs::Right(Permission::DeliveriesWrite);

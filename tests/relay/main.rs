@@ -28,6 +28,7 @@ mod guard;
 mod hostile;
 mod idempotency;
 mod journey;
+mod listen;
 mod lists;
 mod logs;
 mod matrix;

@@ -10,12 +10,12 @@ use super::turns::Turns;
 use crate::actors::Unavailable;
 use crate::actors::attempt::{Target, attempt, cancelled, not_attempted};
 use crate::actors::dispatch::{DispatchError, DispatchHandle};
+use crate::actors::listeners::Carrier;
 use crate::domain::delivery::{Attempt, Verdict};
 use crate::domain::directory::SubscriptionStatus;
 use crate::domain::event::Place;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::retry::Schedule;
-use crate::outbound::Client;
 use crate::store::ledger::Todo;
 use crate::store::state::rows::Slot;
 
@@ -27,7 +27,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 pub(super) async fn make(
     shared: &Shared,
     dispatch: &DispatchHandle,
-    client: &Client,
+    carrier: &Carrier,
     target: &Target,
     todo: Todo,
     schedule: &Schedule,
@@ -48,14 +48,15 @@ pub(super) async fn make(
     let Some(current) = view.subscription(target.subscription.id) else {
         return Some(cancelled(target, todo));
     };
-    if current.status != SubscriptionStatus::Active || view.is_suspended(current.account) {
+    let is_active = current.status == SubscriptionStatus::Active && carrier.reaches(&current);
+    if !is_active || view.is_suspended(current.account) {
         return None;
     }
     let Some(event) = event else {
         return Some(not_attempted(target, todo, "event_unreadable", schedule));
     };
     let timeout = shared.defaults.timeout;
-    let attempt = attempt(client, target, &event, todo, schedule, timeout);
+    let attempt = attempt(carrier, target, &event, todo, schedule, timeout);
     Some(turn.take(attempt).await)
 }
 

@@ -16,34 +16,34 @@ const KIB: f64 = 1024.0;
 
 /// How the relay is, for people.
 pub fn in_words(status: &Value, width: Option<usize>, style: Style) -> String {
-    let (relay, stats) = (&status["relay"], &status["stats"]);
+    let (relay, numbers) = (&status["relay"], &status["stats"]);
     let mut pairs = vec![("relay".to_owned(), state(status, style))];
     let mut say = |name: &str, says: String| pairs.push((name.to_owned(), says));
-    say("accepted", count(&stats["events_accepted"]));
+    say("accepted", count(&numbers["events_accepted"]));
     say(
         "attempts",
         format!(
             "{}; {}",
-            count(&stats["attempts"]),
-            spread(&stats["attempt_ms"])
+            count(&numbers["attempts"]),
+            spread(&numbers["attempt_ms"])
         ),
     );
     say(
         "delivered",
         format!(
             "{}; {}",
-            count(&stats["deliveries_delivered"]),
-            spread(&stats["delivery_ms"])
+            count(&numbers["deliveries_delivered"]),
+            spread(&numbers["delivery_ms"])
         ),
     );
-    say("backlog", backlog(&stats["backlog"], style));
+    say("backlog", backlog(&numbers["backlog"], style));
     if relay.is_object() {
         say("oldest", oldest(relay));
         say("disk", disk(relay));
         say("memory", bytes(&relay["resident_memory_bytes"]));
     }
     let mut text = table::pairs(&pairs);
-    let troubled = troubled(stats);
+    let troubled = troubled(numbers);
     if !troubled.is_empty() {
         let shown = &troubled[..troubled.len().min(MAX_SHOWN)];
         // Writing to a string cannot fail.
@@ -132,9 +132,9 @@ fn disk(relay: &Value) -> String {
 }
 
 /// Those that are paused, fail, or have given something up; the worst first.
-fn troubled(stats: &Value) -> Vec<Value> {
+fn troubled(numbers: &Value) -> Vec<Value> {
     let number = |it: &Value, name: &str| it["backlog"][name].as_u64().unwrap_or(0);
-    let all = stats["subscriptions"].as_array().into_iter().flatten();
+    let all = numbers["subscriptions"].as_array().into_iter().flatten();
     let mut troubled: Vec<_> = all
         .filter(|it| {
             let fails = number(it, "retrying") + number(it, "dead") > 0;
@@ -143,7 +143,7 @@ fn troubled(stats: &Value) -> Vec<Value> {
         .collect();
     troubled.sort_by_key(|it| std::cmp::Reverse(number(it, "dead") + number(it, "retrying")));
     let row = |it: &&Value| {
-        let status = if it["probing"] == true {
+        let word = if it["probing"] == true {
             json!("probing")
         } else {
             it["status"].clone()
@@ -156,7 +156,7 @@ fn troubled(stats: &Value) -> Vec<Value> {
             None => it["url"].clone(),
         };
         json!({
-            "id": it["id"], "status": status, "where": place, "pending": number(it, "pending"),
+            "id": it["id"], "status": word, "where": place, "pending": number(it, "pending"),
             "retrying": number(it, "retrying"), "dead": number(it, "dead"),
         })
     };

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::records::{
-    Account, CustomHeader, Integration, KeyRecord, LiveKey, PreviousSecret, Subscription,
-    SubscriptionStatus,
+    Account, CustomHeader, Integration, KeyRecord, LiveKey, NOBODY_LISTENS, PreviousSecret,
+    Subscription, SubscriptionStatus, listener,
 };
 use super::audit::Deed;
 use super::delivery::Attempt;

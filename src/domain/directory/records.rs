@@ -194,7 +194,28 @@ pub struct Subscription {
     pub created_at_ms: u64,
 }
 
+/// The name in `listen:NAME`: letters, digits, `-` and `_`.
+pub fn listener(url: &str) -> Option<&str> {
+    let name = url.strip_prefix(LISTEN)?;
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let fits =
+        !name.is_empty() && name.len() <= MAX_LISTENER_NAME_BYTES && name.bytes().all(is_known);
+    fits.then_some(name)
+}
+
+/// What the URL of a subscription begins with whose receiver holds a connection instead; its name follows.
+const LISTEN: &str = "listen:";
+/// The longest such name.
+const MAX_LISTENER_NAME_BYTES: usize = 63;
+/// Why a subscription is paused whose receiver does not hold one.
+pub const NOBODY_LISTENS: &str = "nobody listens";
+
 impl Subscription {
+    /// The name of the receiver that holds a connection, if that is what it is sent to.
+    pub fn listener(&self) -> Option<&str> {
+        listener(&self.url)
+    }
+
     /// One that wants these types and nothing special, and is sent to.
     pub fn new(
         id: SubscriptionId,

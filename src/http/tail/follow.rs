@@ -47,6 +47,14 @@ pub struct Mark {
     pub step: u64,
 }
 
+impl Mark {
+    /// Whatever comes after the reader has begun.
+    pub const NOW: Self = Self {
+        position: u64::MAX,
+        step: 0,
+    };
+}
+
 /// See the module.
 pub struct Follower {
     /// Everything there is to ask.
@@ -104,6 +112,15 @@ impl Follower {
     }
 
     async fn begin(&mut self, progress: &mut Progress) -> Result<(), Over> {
+        let (end, census) = self.relay.log.census(self.who.account());
+        if self.at == Mark::NOW {
+            self.at = Mark {
+                position: end,
+                step: 0,
+            };
+            progress.has_caught_up = true;
+            progress.census = census;
+        }
         let id = self.id(self.at)?;
         sse::hello(&mut progress.text, &id);
         self.flush(progress).await

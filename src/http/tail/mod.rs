@@ -16,10 +16,11 @@ use std::convert::Infallible;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
 
 use self::follow::{Follower, Mark};
+pub use self::steps::json;
 use self::wanted::{Query, Wanted};
 use super::error::ApiError;
 use super::gate::Caller;
@@ -69,7 +70,12 @@ pub async fn tail(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
         .insert_header((CACHE_CONTROL, "no-store"))
         // A proxy that collects what it passes on would hold it back.
         .insert_header(("x-accel-buffering", "no"))
-        .streaming(stream::unfold(chunks, next)))
+        .streaming(stream_of(chunks)))
+}
+
+/// A body whose pieces come as they come.
+pub fn stream_of(chunks: mpsc::Receiver<Bytes>) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold(chunks, next)
 }
 
 async fn next(
@@ -81,11 +87,10 @@ async fn next(
 
 /// Where the log tells of this time; its end, if no time is asked for.
 async fn begin(relay: &Relay, since_ms: u64) -> Result<Mark, ApiError> {
-    let position = if since_ms == 0 || since_ms > now_ms() {
-        relay.log.end()
-    } else {
-        let near = relay.dispatch.near(EventId::first_of(since_ms)).await?;
-        near.unwrap_or(0).max(relay.log.start())
-    };
+    if since_ms == 0 || since_ms > now_ms() {
+        return Ok(Mark::NOW);
+    }
+    let near = relay.dispatch.near(EventId::first_of(since_ms)).await?;
+    let position = near.unwrap_or(0).max(relay.log.start());
     Ok(Mark { position, step: 0 })
 }

@@ -315,7 +315,8 @@ impl History {
             let outcome = match self.random.below(10) {
                 0..=4 => Outcome::Delivered,
                 5..=7 => Outcome::Retry {
-                    due_ms: self.random.below(HORIZON_MS),
+                    // At no time at all is at once, and stands in line.
+                    due_ms: self.random.below(HORIZON_MS).max(1),
                 },
                 8 => Outcome::Dead,
                 _ => Outcome::Cancelled,

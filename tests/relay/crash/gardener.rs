@@ -14,6 +14,7 @@ use crate::support::http::{Answer, Connection};
 use crate::support::load::{Promises, Shared};
 use crate::support::receiver::{Receiver, Reply};
 use crate::support::relay::text;
+use crate::support::tally::STANDSTILL;
 
 /// What the subscriptions that come and go are for.
 const EVENT_TYPE: &str = "load.churn";
@@ -272,20 +273,39 @@ impl Garden {
         }
     }
 
-    /// What a subscription that was there when an event was accepted, and still is, has not been
-    /// given.
-    pub fn missing(&self, promises: &Promises) -> Vec<String> {
-        let arrivals = self.arrivals.lock().unwrap();
+    /// Waits for what the subscriptions that are still there were promised: what was accepted after they
+    /// were made. Returns what does not come.
+    pub fn wait_for_all(&self, promises: &Promises) -> Vec<String> {
+        let (mut deadline, mut before) = (Instant::now() + STANDSTILL, usize::MAX);
+        loop {
+            let missing = self.missing(promises);
+            if missing.len() < before {
+                (deadline, before) = (Instant::now() + STANDSTILL, missing.len());
+            }
+            if missing.is_empty() || Instant::now() > deadline {
+                return missing;
+            }
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+    }
+
+    fn missing(&self, promises: &Promises) -> Vec<String> {
+        // Whoever counts what comes must not wait for who looks for it.
+        let taken = |plant: &Plant| {
+            let arrivals = self.arrivals.lock().unwrap();
+            let arrived = arrivals.get(&plant.number);
+            arrived
+                .map(|arrived| arrived.taken.clone())
+                .unwrap_or_default()
+        };
         let mut missing = Vec::new();
         for plant in &self.kept {
-            let taken = arrivals.get(&plant.number).map(|arrived| &arrived.taken);
+            let taken = taken(plant);
             let due = promises.iter().filter(|(_, promise)| {
                 promise.event_type == EVENT_TYPE && promise.sent_at > plant.made_at
             });
-            missing.extend(
-                due.filter(|(uuid, _)| !taken.is_some_and(|taken| taken.contains(*uuid)))
-                    .map(|(uuid, _)| format!("{uuid} at {}", plant.number)),
-            );
+            let missed = due.filter(|(uuid, _)| !taken.contains(*uuid));
+            missing.extend(missed.map(|(uuid, _)| format!("{uuid} to {}", plant.id)));
         }
         missing
     }

@@ -10,7 +10,7 @@ use super::load::{Promise, Promises, mark};
 use super::receiver::{Delivery, Receiver, Reply};
 
 /// How long nothing more may arrive before the rest counts as missing. Only a failing test gets there.
-const STANDSTILL: Duration = Duration::from_secs(30);
+pub const STANDSTILL: Duration = Duration::from_secs(30);
 
 /// How many events are looked for at once.
 const LOOK_AT_ONCE: usize = 1000;

@@ -1,7 +1,42 @@
-//! Reading server-sent events (HTML standard, section 9.2.6), as far as a relay sends them.
+//! Reading server-sent events (HTML standard, section 9.2.6), as far as a relay sends them, and coming back
+//! when their connection is lost.
+
+use std::io::Write;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 /// The longest message that is read: far more than one of a relay.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// How long nothing may come, not even a comment, before a connection counts as dead: a relay says something
+/// every fifteen seconds at least.
+pub const MAX_SILENCE: Duration = Duration::from_secs(40);
+/// The waits before it is tried again; the last one from then on.
+const COME_BACK_AFTER_S: [u64; 4] = [1, 2, 5, 10];
+
+/// How often in a row it was tried in vain.
+#[derive(Debug, Default)]
+pub struct Comeback {
+    tries: usize,
+}
+
+impl Comeback {
+    /// It worked.
+    pub fn reset(&mut self) {
+        self.tries = 0;
+    }
+
+    /// Says on standard error that there is no connection, and waits before the next try.
+    pub async fn wait(&mut self, why: &str) {
+        let wait_s = COME_BACK_AFTER_S[self.tries.min(COME_BACK_AFTER_S.len() - 1)];
+        self.tries += 1;
+        let note = format!("not connected ({why}); trying again in {wait_s} s");
+        // Whoever closed standard error does not want to know.
+        let _ = writeln!(std::io::stderr(), "{note}");
+        sleep(Duration::from_secs(wait_s)).await;
+    }
+}
 
 /// A message.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -49,7 +84,8 @@ fn line_of(message: &mut Message, line: &str) -> Option<Message> {
         let whole = std::mem::take(message);
         // The id stays until there is another.
         message.id.clone_from(&whole.id);
-        return (!whole.id.is_empty()).then_some(whole);
+        let says = !whole.id.is_empty() || whole.data.is_some();
+        return says.then_some(whole);
     }
     let (name, value) = line.split_once(':').unwrap_or((line, ""));
     let value = value.strip_prefix(' ').unwrap_or(value);

@@ -1,0 +1,226 @@
+//! Listening: a receiver without an address holds a connection, and answers what comes down it.
+//!
+//! `GET /v1/subscriptions/{id}/listen` holds the connection of a subscription whose URL is `listen:NAME`:
+//! server-sent events, `delivery` for each attempt, and a comment every few seconds. `POST …/{exchange}` is
+//! what came of one. While somebody listens the subscription is active, otherwise paused, so what comes in
+//! meanwhile waits; where it stopped it goes on.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::web::{Bytes, Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::{Either, select};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::error::ApiError;
+use super::gate::Caller;
+use super::{Answer, Relay, as_of_now, body, owned, tail};
+use crate::actors::auth::Principal;
+use crate::actors::listeners::{Exchange, Listener, Said};
+use crate::actors::pause;
+use crate::actors::tail::Seat;
+use crate::domain::audit::Action;
+use crate::domain::delivery::KEPT_RESPONSE_BYTES;
+use crate::domain::directory::{Change, NOBODY_LISTENS, Subscription, SubscriptionStatus};
+use crate::domain::ids::SubscriptionId;
+use crate::domain::permission::Permission;
+use crate::outbound::{Reply, SendError};
+
+/// How often something is said where there is nothing to say.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long a connection may take nothing.
+const MAX_STALL: Duration = Duration::from_secs(15);
+/// What can go wrong where somebody listens.
+const ERRORS: &str = "connect, timeout, closed or invalid_response";
+
+/// What is sent to who listens.
+#[derive(Serialize)]
+struct Delivery<'a> {
+    exchange: u64,
+    method: &'a str,
+    /// In order; all of them are ASCII.
+    headers: Vec<(&'a str, &'a str)>,
+    body_base64: String,
+    timeout_ms: u128,
+}
+
+/// What came of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Outcome {
+    status: Option<u16>,
+    retry_after_seconds: Option<u32>,
+    body: Option<String>,
+    error: Option<String>,
+}
+
+/// Holds the connection.
+pub async fn listen(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
+    let who = caller.with(Permission::SubscriptionsWrite)?;
+    let subscription: Arc<Subscription> = owned::find(&relay.directory.view().read(), &who, &id)?;
+    if subscription.listener().is_none() {
+        let message = "only a subscription whose url is listen:NAME can be listened to";
+        return Err(ApiError::Invalid(message.to_owned()).into());
+    }
+    let seat = relay.tails.seat()?;
+    let listener = relay.listeners.listen(subscription.id);
+    resume(&relay, who.clone(), subscription.id).await?;
+    let (out, chunks) = mpsc::channel(1);
+    let line = Line {
+        relay: Data::clone(&relay),
+        who,
+        subscription: subscription.id,
+        out,
+        seat,
+    };
+    relay.tails.run(line.hold(listener))?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(tail::stream_of(chunks)))
+}
+
+/// Takes in what came of a delivery.
+pub async fn answer(
+    caller: Caller,
+    request: HttpRequest,
+    relay: Data<Relay>,
+    path: Path<(String, String)>,
+    payload: Payload,
+) -> Answer {
+    let who = caller.with(Permission::SubscriptionsWrite)?;
+    let (id, exchange) = path.into_inner();
+    let outcome: Outcome = body::json(&request, payload, &relay.arriving).await?;
+    let subscription: Arc<Subscription> = owned::find(&relay.directory.view().read(), &who, &id)?;
+    let number = exchange
+        .parse()
+        .map_err(|_| ApiError::NotFound("Exchange"))?;
+    if relay
+        .listeners
+        .answer(subscription.id, number, said(outcome)?)
+    {
+        Ok(HttpResponse::NoContent().finish())
+    } else {
+        Err(ApiError::NotFound("Exchange").into())
+    }
+}
+
+fn said(outcome: Outcome) -> Result<Said, ApiError> {
+    let invalid = |message: String| Err(ApiError::Invalid(message));
+    let cause = "said by who listens";
+    match (outcome.status, outcome.error.as_deref()) {
+        (Some(status @ 100..=599), None) => {
+            let mut head = outcome.body.unwrap_or_default().into_bytes();
+            head.truncate(KEPT_RESPONSE_BYTES);
+            Ok(Ok(Reply {
+                status,
+                headers: http::HeaderMap::new(),
+                retry_after: outcome
+                    .retry_after_seconds
+                    .map(|s| Duration::from_secs(s.into())),
+                head,
+            }))
+        }
+        (None, Some("connect")) => Ok(Err(SendError::Connect(cause.into()))),
+        (None, Some("timeout")) => Ok(Err(SendError::Timeout)),
+        (None, Some("closed")) => Ok(Err(SendError::Closed(cause.into()))),
+        (None, Some("invalid_response")) => Ok(Err(SendError::InvalidResponse(cause.into()))),
+        (Some(_), None) => invalid("status must be from 100 to 599".to_owned()),
+        (None, Some(_)) => invalid(format!("error must be {ERRORS}")),
+        _ => invalid("either status or error must be there".to_owned()),
+    }
+}
+
+async fn resume(relay: &Relay, who: Principal, id: SubscriptionId) -> Result<(), ApiError> {
+    let resumed = relay.change(who, Action::SubscriptionResumed, move |directory, _| {
+        let subscription = directory.subscription(id);
+        let subscription = subscription.ok_or(ApiError::NotFound("Subscription"))?;
+        let active = Subscription {
+            status: SubscriptionStatus::Active,
+            ..Subscription::clone(subscription)
+        };
+        Ok((vec![Change::PutSubscription(active.into())], ()))
+    });
+    resumed.await
+}
+
+/// A connection that is held.
+struct Line {
+    relay: Data<Relay>,
+    who: Principal,
+    subscription: SubscriptionId,
+    out: mpsc::Sender<Bytes>,
+    seat: Seat,
+}
+
+impl Line {
+    /// Until it breaks, the relay stops, or somebody else listens.
+    async fn hold(mut self, mut listener: Listener) {
+        let mut text = ":\n\n".to_owned();
+        while self.tell(std::mem::take(&mut text)).await {
+            text = match self.wait(&mut listener).await {
+                Some(Some(exchange)) => message(&exchange),
+                Some(None) => ":\n\n".to_owned(),
+                None => break,
+            };
+        }
+        if listener.stop() {
+            pause::pause(
+                &self.relay.directory,
+                self.subscription,
+                NOBODY_LISTENS.to_owned(),
+            )
+            .await;
+        } else {
+            self.tell("event: replaced\ndata: {}\n\n".to_owned()).await;
+        }
+    }
+
+    /// The next request, or nothing for a while; `None` at the end.
+    async fn wait(&mut self, listener: &mut Listener) -> Option<Option<Exchange>> {
+        let next = pin!(listener.next());
+        let (sent_home, gone) = (pin!(self.seat.closed()), pin!(self.out.closed()));
+        match timeout(HEARTBEAT, select(next, select(sent_home, gone))).await {
+            Err(_) => Some(None),
+            Ok(Either::Left((Some(exchange), _))) => Some(Some(exchange)),
+            Ok(_) => None,
+        }
+    }
+
+    /// Sends this, if whoever listens still may.
+    async fn tell(&self, text: String) -> bool {
+        let may = as_of_now(&self.relay, &self.who, Permission::SubscriptionsWrite).is_some();
+        let is_there = self
+            .relay
+            .directory
+            .view()
+            .subscription(self.subscription)
+            .is_some();
+        if !may || !is_there {
+            return false;
+        }
+        let sent = timeout(MAX_STALL, self.out.send(Bytes::from(text))).await;
+        matches!(sent, Ok(Ok(())))
+    }
+}
+
+fn message(exchange: &Exchange) -> String {
+    let headers = exchange.headers.iter();
+    let headers = headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let delivery = Delivery {
+        exchange: exchange.number,
+        method: exchange.method.as_str(),
+        headers: headers.collect(),
+        body_base64: STANDARD.encode(&exchange.body),
+        timeout_ms: exchange.timeout.as_millis(),
+    };
+    format!("event: delivery\ndata: {}\n\n", tail::json(&delivery))
+}
