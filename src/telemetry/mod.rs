@@ -2,7 +2,7 @@
 //!
 //! - Libraries log at `warn` and never below, whatever is asked for: their finer levels print headers and
 //!   bodies, and with them secrets.
-//! - What repeats is limited ([`repeats`]), so that no stranger fills a disk by it.
+//! - What repeats is limited (`repeats`), so that no stranger fills a disk by it.
 //! - The levels can be changed while it runs ([`set_levels`]).
 //! - What is logged is up to the caller; nothing here redacts. `docs/logs.md` has every field.
 
