@@ -4,7 +4,7 @@
 //! only place where a default is written), a TOML file, the environment, the
 //! command line. `layers` flattens them, `reader` takes typed values out and
 //! collects problems, `sections` says which settings exist and what they may
-//! hold, `value` knows the notations, `error` how it is told.
+//! hold, `value` knows the notations, `error` how it is told, `reference` explains them all.
 //!
 //! - A [`Config`] that exists is valid: every value lies within its bounds.
 //! - Nothing is skipped in silence: an unknown key or a bad value in any layer is
@@ -14,6 +14,7 @@
 mod error;
 mod layers;
 mod reader;
+mod reference;
 mod sections;
 mod value;
 
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 
 pub use error::{ConfigError, Problem};
 pub use layers::Origin;
+pub use reference::reference;
 pub use sections::{
     Config, Delivery, Ingest, Log, LogFormat, Outbound, Queue, RateLimit, Server, Store,
 };
@@ -60,6 +62,8 @@ pub struct Setting {
     pub origin: Origin,
     /// Whether the value is masked.
     pub secret: bool,
+    /// What it may hold, in words.
+    pub allowed: String,
 }
 
 impl Config {

@@ -228,6 +228,7 @@ impl<'a> Reader<'a> {
             value: shown,
             origin,
             secret,
+            allowed: kind.allowed.clone(),
         });
         Some(value)
     }

@@ -1,8 +1,8 @@
 //! Which settings exist, what type each has, and between which bounds it lies.
 //!
 //! Defaults are not here but in `data/postrider.toml`. A setting is added in two
-//! places: a field read below, and a commented line there. Only what some part of
-//! the relay reads is a setting.
+//! places: a field read below, and a commented line there, whose comment is also what
+//! the reference says. Only what some part of the relay reads is a setting.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
