@@ -269,7 +269,7 @@ mod tests {
                 "server.listen = \"localhost\" (command line): \
                  must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080",
                 "store.cache_bytes = \"big\" (file relay.toml): \
-                 must be a whole number from 1048576 to 17179869184",
+                 must be a number of bytes from 1048576 (1 MiB) to 17179869184 (16 GiB)",
             ]
         );
     }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::layers::{DEFAULTS, NOT_SETTINGS, variable};
+use super::value::size;
 use super::{Config, ConfigError, Setting, Sources};
 
 const OPENING: &str = "\
@@ -66,10 +67,10 @@ fn entry(setting: &Setting, sentences: &str) -> String {
         secret,
         ..
     } = setting;
-    let default = if *secret {
-        "none; its value is never shown".to_owned()
-    } else {
-        format!("`{value}`")
+    let default = match value.parse() {
+        _ if *secret => "none; its value is never shown".to_owned(),
+        Ok(bytes) if key.ends_with("_bytes") => size(bytes),
+        _ => format!("`{value}`"),
     };
     let variable = variable(key);
     format!(

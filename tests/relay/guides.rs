@@ -12,6 +12,7 @@ mod verify;
 mod verifying;
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::path::Path;
 
 use crate::support::relay::program;
@@ -33,6 +34,18 @@ fn programs() -> BTreeSet<(&'static str, &'static str, &'static str)> {
     let verified = verifying::PROGRAMS.iter();
     let verified = verified.map(|(section, file)| (verifying::GUIDE, *section, *file));
     sent.chain(verified).collect()
+}
+
+/// A port that nobody listens on, out of those that the system gives to nobody by itself: no other test can
+/// get it between looking and listening.
+fn free_port() -> u16 {
+    loop {
+        let chance = u16::try_from(getrandom::u64().unwrap() % 15_000).unwrap();
+        let port = 15_000 + chance;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 #[test]

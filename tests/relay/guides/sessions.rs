@@ -2,14 +2,13 @@
 //! its end.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 
 use postrider::domain::signature::SigningKey;
 use serde_json::json;
 
 use super::page::Page;
-use super::{sending, verifying};
+use super::{free_port, sending, verifying};
 use crate::clients::Client;
 use crate::signatures::PRIVATE_KEY;
 use crate::support::eventually;
@@ -54,9 +53,7 @@ fn the_quick_start_leads_from_an_integration_to_a_delivery() {
     for (section, file) in [("By hand", "verify.py"), ("A receiver", "receive.py")] {
         fs::write(folder.path().join(file), verifying.program(section, file)).unwrap();
     }
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port().to_string();
-    drop(free);
+    let port = free_port().to_string();
     let page = Page::read(sending::GUIDE);
     let mut commands = page.commands();
     assert_eq!(commands.remove(0), SERVE);

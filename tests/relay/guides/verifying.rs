@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -15,6 +15,7 @@ use postrider::domain::signature::SigningKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::free_port;
 use super::page::Page;
 use super::verify::verify;
 use crate::clients::Client;
@@ -151,9 +152,7 @@ struct Receiving {
 
 impl Receiving {
     fn start(client: Client, folder: &TempDir, file: &str, key: &str) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let (port, place) = (address.port().to_string(), address.to_string());
         let arguments = match client {
             Client::Php => vec!["-S", &place, file],
