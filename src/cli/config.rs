@@ -5,7 +5,10 @@
 
 use std::fmt::Write as _;
 
-use crate::config::{Origin, Setting};
+use clap::Args;
+
+use super::{CliError, SettingsArgs, print, style};
+use crate::config::{Origin, Setting, reference};
 
 /// Widest line whose comment is still aligned with the others, in characters.
 const MAX_ALIGNED_CHARS: usize = 44;
@@ -14,6 +17,27 @@ const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 const CYAN: &str = "\x1b[36m";
 const RESET: &str = "\x1b[0m";
+
+/// Print the settings.
+#[derive(Debug, Args)]
+pub struct PrintConfig {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// Print what each setting does, its default and what is allowed, as Markdown
+    #[arg(long, exclusive = true)]
+    reference: bool,
+}
+
+impl PrintConfig {
+    /// Does it.
+    pub fn run(&self) -> Result<(), CliError> {
+        if self.reference {
+            return print(&reference()?);
+        }
+        let settings = self.settings.load()?.settings;
+        print(&render(&settings, style::stdout_has_colour()))
+    }
+}
 
 /// Writes the settings as TOML, grouped in sections, each with its origin.
 pub fn render(settings: &[Setting], colour: bool) -> String {
@@ -82,6 +106,7 @@ mod tests {
             value: value.to_owned(),
             origin,
             secret: false,
+            allowed: String::new(),
         }
     }
 

@@ -94,8 +94,9 @@ enum Command {
     /// Print the effective settings and where each came from
     #[command(after_help = "Examples:
   postrider config
-  postrider config --config /etc/postrider.toml --listen 127.0.0.1:8080")]
-    Config(SettingsArgs),
+  postrider config --config /etc/postrider.toml --listen 127.0.0.1:8080
+  postrider config --reference")]
+    Config(config::PrintConfig),
     /// Examine a store without changing it, and save what is left of a damaged one
     Doctor(doctor::Doctor),
     /// API keys: who may do what
@@ -325,7 +326,7 @@ pub fn run() -> ExitCode {
         Command::Demo(demo) => demo.run().map(done),
         Command::Status(status) => status.run().map(done),
         Command::Send(send) => send.run().map(done),
-        Command::Config(settings) => print_config(&settings).map(done),
+        Command::Config(config) => config.run().map(done),
         Command::Doctor(doctor) => doctor.run(),
         Command::Keys(keys) => keys.run().map(done),
         Command::Integrations(integrations) => integrations.run().map(done),
@@ -360,14 +361,6 @@ pub fn run() -> ExitCode {
             ExitCode::from(error.exit_status())
         }
     }
-}
-
-fn print_config(settings: &SettingsArgs) -> Result<(), CliError> {
-    let loaded = settings.load()?;
-    print(&config::render(
-        &loaded.settings,
-        style::stdout_has_colour(),
-    ))
 }
 
 /// Prints to standard output.

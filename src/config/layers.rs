@@ -15,16 +15,23 @@ use super::value::printable;
 use super::{ConfigError, Sources};
 
 /// The lowest layer: the file shipped with the relay.
-const DEFAULTS: &str = include_str!("../../data/postrider.toml");
+pub(super) const DEFAULTS: &str = include_str!("../../data/postrider.toml");
 /// Largest configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 const ENV_PREFIX: &str = "POSTRIDER_";
-/// Variables with the prefix that speak to other parts of the program.
-const NOT_SETTINGS: [&str; 3] = [
-    "POSTRIDER_URL",
-    "POSTRIDER_API_KEY",
-    "POSTRIDER_BOOTSTRAP_KEY",
+/// Variables with the prefix that speak to other parts of the program, and what each is.
+pub(super) const NOT_SETTINGS: [(&str, &str); 3] = [
+    (
+        "POSTRIDER_URL",
+        "the relay that the commands speak to, where it is not the one on this machine",
+    ),
+    ("POSTRIDER_API_KEY", "the key that they need for that"),
+    (
+        "POSTRIDER_BOOTSTRAP_KEY",
+        "the owner's key of an empty store, in place of one that is made: of `postrider keys generate`. Later \
+         starts ignore it",
+    ),
 ];
 
 /// Where a value came from.
@@ -145,7 +152,7 @@ fn flatten(table: Table, section: &str, origin: &Origin, entries: &mut Vec<Entry
 
 fn from_environment(name: String, text: String) -> Option<Entry> {
     let path = name.strip_prefix(ENV_PREFIX)?;
-    if NOT_SETTINGS.contains(&name.as_str()) {
+    if NOT_SETTINGS.iter().any(|(other, _)| *other == name) {
         return None;
     }
     let key = path.to_ascii_lowercase().replace("__", ".");
@@ -154,6 +161,14 @@ fn from_environment(name: String, text: String) -> Option<Entry> {
         given: Given::Text(text),
         origin: Origin::Environment(name),
     })
+}
+
+/// The environment variable of a setting.
+pub(super) fn variable(key: &str) -> String {
+    format!(
+        "{ENV_PREFIX}{}",
+        key.replace('.', "__").to_ascii_uppercase()
+    )
 }
 
 #[cfg(test)]
@@ -174,6 +189,9 @@ mod tests {
             environment("POSTRIDER_RATE_LIMIT__INGEST").as_deref(),
             Some("rate_limit.ingest")
         );
+        for key in ["data_dir", "rate_limit.ingest"] {
+            assert_eq!(environment(&variable(key)).as_deref(), Some(key));
+        }
     }
 
     #[test]

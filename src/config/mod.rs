@@ -4,7 +4,7 @@
 //! only place where a default is written), a TOML file, the environment, the
 //! command line. `layers` flattens them, `reader` takes typed values out and
 //! collects problems, `sections` says which settings exist and what they may
-//! hold, `value` knows the notations, `error` how it is told.
+//! hold, `value` knows the notations, `error` how it is told, `reference` explains them all.
 //!
 //! - A [`Config`] that exists is valid: every value lies within its bounds.
 //! - Nothing is skipped in silence: an unknown key or a bad value in any layer is
@@ -15,6 +15,7 @@ mod error;
 mod layers;
 mod logging;
 mod reader;
+mod reference;
 mod sections;
 mod value;
 
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 pub use error::{ConfigError, Problem};
 pub use layers::Origin;
 pub use logging::{ACCESS, ATTEMPT, Log, LogFormat, LogLevels};
+pub use reference::reference;
 pub use sections::{Config, Delivery, Ingest, Outbound, Queue, RateLimit, Server, Store};
 pub use value::{Limit, LimitError, MAX_LIMIT, MAX_WINDOW, MIN_WINDOW, printable};
 
@@ -60,6 +62,8 @@ pub struct Setting {
     pub origin: Origin,
     /// Whether the value is masked.
     pub secret: bool,
+    /// What it may hold, in words.
+    pub allowed: String,
 }
 
 impl Config {
@@ -265,7 +269,7 @@ mod tests {
                 "server.listen = \"localhost\" (command line): \
                  must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080",
                 "store.cache_bytes = \"big\" (file relay.toml): \
-                 must be a whole number from 1048576 to 17179869184",
+                 must be a number of bytes from 1048576 (1 MiB) to 17179869184 (16 GiB)",
             ]
         );
     }

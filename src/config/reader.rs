@@ -13,7 +13,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::layers::{Entry, Given, Origin};
-use super::value::notation;
+use super::value::{notation, size};
 use super::{ConfigError, Problem, Setting};
 use crate::domain::duration::{format_duration, parse_duration};
 
@@ -63,6 +63,15 @@ pub(super) fn whole_number<T: TryFrom<i64>>(bounds: RangeInclusive<i64>) -> Kind
                 .try_into()
                 .ok()
         }),
+    }
+}
+
+/// A number of bytes within bounds.
+pub(super) fn bytes<T: TryFrom<i64>>(bounds: RangeInclusive<i64>) -> Kind<T> {
+    let (least, most) = (size(*bounds.start()), size(*bounds.end()));
+    Kind {
+        allowed: format!("a number of bytes from {least} to {most}"),
+        ..whole_number(bounds)
     }
 }
 
@@ -228,6 +237,7 @@ impl<'a> Reader<'a> {
             value: shown,
             origin,
             secret,
+            allowed: kind.allowed.clone(),
         });
         Some(value)
     }

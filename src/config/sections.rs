@@ -1,8 +1,8 @@
 //! Which settings exist, what type each has, and between which bounds it lies.
 //!
 //! Defaults are not here but in `data/postrider.toml`. A setting is added in two
-//! places: a field read below, and a commented line there. Only what some part of
-//! the relay reads is a setting.
+//! places: a field read below, and a commented line there, whose comment is also what
+//! the reference says. Only what some part of the relay reads is a setting.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::logging::Log;
 use super::reader::{
-    Kind, Reader, duration, flag, list, optional, path, path_or_nothing, text, whole_number,
+    Kind, Reader, bytes, duration, flag, list, optional, path, path_or_nothing, text, whole_number,
 };
 use super::value::{Limit, MAX_LIMIT, MAX_WINDOW, MIN_WINDOW};
 use crate::domain::duration::format_duration;
@@ -184,22 +184,22 @@ impl Config {
                     .read("server.trusted_proxies", &list(network(), ALLOWED_NETWORKS))?,
             },
             ingest: Ingest {
-                max_body_bytes: from.read("ingest.max_body_bytes", &whole_number(BODY_BYTES))?,
-                max_batch_bytes: from.read("ingest.max_batch_bytes", &whole_number(BATCH_BYTES))?,
+                max_body_bytes: from.read("ingest.max_body_bytes", &bytes(BODY_BYTES))?,
+                max_batch_bytes: from.read("ingest.max_batch_bytes", &bytes(BATCH_BYTES))?,
             },
             queue: Queue {
                 capacity: from.read("queue.capacity", &whole_number(QUEUE_CAPACITY))?,
-                max_bytes: from.read("queue.max_bytes", &whole_number(QUEUE_BYTES))?,
+                max_bytes: from.read("queue.max_bytes", &bytes(QUEUE_BYTES))?,
             },
             store: Store {
-                cache_bytes: from.read("store.cache_bytes", &whole_number(CACHE_BYTES))?,
-                min_free_bytes: from.read("store.min_free_bytes", &whole_number(MIN_FREE_BYTES))?,
+                cache_bytes: from.read("store.cache_bytes", &bytes(CACHE_BYTES))?,
+                min_free_bytes: from.read("store.min_free_bytes", &bytes(MIN_FREE_BYTES))?,
                 sync_timeout: from.read("store.sync_timeout", &duration(SYNC_TIMEOUT))?,
             },
             retention: Retention {
                 events: from.read("retention.events", &duration(RETENTION))?,
                 dead: from.read("retention.dead", &duration(RETENTION))?,
-                max_bytes: from.read("retention.max_bytes", &whole_number(JOURNAL_BYTES))?,
+                max_bytes: from.read("retention.max_bytes", &bytes(JOURNAL_BYTES))?,
             },
             rate_limit: RateLimit {
                 manage: from.read("rate_limit.manage", &limit())?,

@@ -71,6 +71,19 @@ impl fmt::Display for Limit {
     }
 }
 
+/// A number of bytes, and the same for people if it is a round one: `16777216 (16 MiB)`.
+pub(super) fn size(bytes: i64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB"].into_iter();
+    let sizes = units
+        .zip(1..)
+        .map(|(unit, power)| (unit, 1024_i64.pow(power)));
+    let round = sizes.filter(|(_, size)| bytes > 0 && bytes % size == 0);
+    match round.last() {
+        Some((unit, size)) => format!("{bytes} ({} {unit})", bytes / size),
+        None => bytes.to_string(),
+    }
+}
+
 /// Writes a value in TOML on one line, whatever characters it holds.
 pub(super) fn notation(value: &Value) -> String {
     match value {
@@ -160,6 +173,20 @@ mod tests {
             "Off",
         ] {
             assert_eq!(text.parse::<Limit>(), Err(LimitError), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn round_sizes_are_shown_for_people() {
+        for (bytes, expected) in [
+            (0, "0"),
+            (1000, "1000"),
+            (1024, "1024 (1 KiB)"),
+            (262_144, "262144 (256 KiB)"),
+            (16 << 20, "16777216 (16 MiB)"),
+            (1 << 50, "1125899906842624 (1 PiB)"),
+        ] {
+            assert_eq!(size(bytes), expected);
         }
     }
 

@@ -1,10 +1,10 @@
-//! The programs that the documents' snippets are written for, and those that receivers verify with, as
-//! `tests/run` installs them.
+//! The programs that the documents' snippets and the guides' programs are written for, and those that
+//! receivers verify with, as `tests/run` installs them.
 //!
 //! A client that is not here is named loudly, with the reason; its tests pass without having run.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
 
 use serde_json::Value;
@@ -41,6 +41,14 @@ pub enum Client {
     PythonVerifier,
     /// Node with the library of Standard Webhooks.
     NodeVerifier,
+    /// `curl`, `jq` and Python, called by a shell.
+    Shell,
+    /// Python with `cryptography`.
+    Cryptography,
+    /// Ruby with `webrick`.
+    Webrick,
+    /// PHP with `curl` and `sodium`, and nothing of Laravel's.
+    Php,
 }
 
 impl Client {
@@ -55,6 +63,10 @@ impl Client {
             Self::Laravel => &[LARAVEL_APPLICATION],
             Self::PythonVerifier => &["-c", "import standardwebhooks"],
             Self::NodeVerifier => &["-e", "require('standardwebhooks')"],
+            Self::Shell => &["-c", "curl --version && jq --version && python3 --version"],
+            Self::Cryptography => &["-c", "import cryptography"],
+            Self::Webrick => &["-e", "require 'webrick'; require 'openssl'"],
+            Self::Php => &["-r", "curl_version(); sodium_crypto_sign_keypair();"],
         };
         let reason = match self.command().args(probe).output() {
             Ok(output) if output.status.success() => return true,
@@ -78,9 +90,10 @@ impl Client {
     ) -> Output {
         let mut command = self.command();
         if self == Self::Laravel {
-            let application = format!("auto_prepend_file={LARAVEL_APPLICATION}");
-            let authority = format!("curl.cainfo={}", authority.display());
-            command.args(["-d", &application, "-d", &authority]);
+            command.args(["-d", &format!("auto_prepend_file={LARAVEL_APPLICATION}")]);
+        }
+        if [Self::Laravel, Self::Php].contains(&self) {
+            command.args(["-d", &format!("curl.cainfo={}", authority.display())]);
         }
         command
             .arg(file)
@@ -92,6 +105,16 @@ impl Client {
             .envs(variables.iter().copied())
             .output()
             .unwrap()
+    }
+
+    /// Starts something that goes on, in its folder, with these variables besides; what it prints can be
+    /// read.
+    pub fn start(self, folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+        let mut command = self.command();
+        command.args(arguments).current_dir(folder);
+        command.envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.spawn().unwrap()
     }
 
     /// Which of these deliveries a verifier takes for genuine. Each is `{"secret", "headers", "body"}`.
@@ -117,12 +140,13 @@ impl Client {
     /// The program, with everything but what it shall run; nothing of it leaves this machine.
     fn command(self) -> Command {
         let mut command = match self {
-            Self::Curl => Command::new("sh"),
-            Self::Requests => Command::new(*PYTHON),
+            Self::Curl | Self::Shell => Command::new("sh"),
+            Self::Requests => Command::new(*WITH_REQUESTS),
+            Self::Cryptography => Command::new(*WITH_CRYPTOGRAPHY),
             Self::PythonVerifier => Command::new("python3"),
             Self::Axios | Self::Fetch | Self::NodeVerifier => Command::new("node"),
-            Self::Ruby => Command::new("ruby"),
-            Self::Laravel => {
+            Self::Ruby | Self::Webrick => Command::new("ruby"),
+            Self::Laravel | Self::Php => {
                 let mut php = Command::new("php");
                 php.args(["-d", "display_errors=stderr"]);
                 php
@@ -130,7 +154,8 @@ impl Client {
         };
         for (name, _) in std::env::vars_os() {
             let upper = name.to_string_lossy().to_uppercase();
-            if upper.ends_with("_PROXY") || upper.ends_with("_API_KEY") {
+            let ours = upper.starts_with("POSTRIDER_");
+            if ours || upper.ends_with("_PROXY") || upper.ends_with("_API_KEY") {
                 command.env_remove(name);
             }
         }
@@ -140,17 +165,19 @@ impl Client {
     }
 }
 
-/// The first python3 that has `requests`: Debian's package serves Debian's own only.
-static PYTHON: LazyLock<&str> = LazyLock::new(|| {
-    let has_requests = |python: &&&str| {
-        let tried = Command::new(python)
-            .args(["-c", "import requests"])
-            .output();
+static WITH_REQUESTS: LazyLock<&str> = LazyLock::new(|| python_with("requests"));
+static WITH_CRYPTOGRAPHY: LazyLock<&str> = LazyLock::new(|| python_with("cryptography"));
+
+/// The first python3 that has a module: Debian's packages serve Debian's own only.
+fn python_with(module: &str) -> &'static str {
+    let import = format!("import {module}");
+    let has_it = |python: &&&str| {
+        let tried = Command::new(python).args(["-c", &import]).output();
         tried.is_ok_and(|output| output.status.success())
     };
     let candidates = ["python3", "/usr/bin/python3"];
-    candidates.iter().find(has_requests).unwrap_or(&"python3")
-});
+    candidates.iter().find(has_it).unwrap_or(&"python3")
+}
 
 /// Where `tests/run` puts packages.
 fn installed(what: &str) -> PathBuf {

@@ -25,6 +25,7 @@ mod documents;
 mod explain;
 mod full_disk;
 mod guard;
+mod guides;
 mod hostile;
 mod idempotency;
 mod journey;

@@ -9,11 +9,15 @@ use crate::support::receiver::{Delivery, Receiver};
 use crate::support::relay::{Relay, text};
 
 /// A body that is not the same once it was parsed and written again.
-const BODY: &[u8] =
+pub const BODY: &[u8] =
     "{\"event\":\"order.paid\", \"data\":{\"b\":1.50,\"a\":\"gr\u{fc}n\"}}".as_bytes();
 
+/// One that the specification shows; nobody's.
+pub const PRIVATE_KEY: &str =
+    "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
+
 /// A delivery as a verifier is given it, with what it verifies with.
-fn with(delivery: &Delivery, member: &str, key: &str) -> Value {
+pub fn with(delivery: &Delivery, member: &str, key: &str) -> Value {
     let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"];
     let headers: Value = headers
         .map(|name| (name.to_owned(), json!(delivery.header(name))))
@@ -24,7 +28,7 @@ fn with(delivery: &Delivery, member: &str, key: &str) -> Value {
 }
 
 /// The same, as somebody else might have changed it.
-fn forged(genuine: &Value) -> [Value; 3] {
+pub fn forged(genuine: &Value) -> [Value; 3] {
     let changed = |member: &str, text: &str| {
         let mut changed = genuine.clone();
         changed["headers"][member] = json!(text);
@@ -40,7 +44,7 @@ fn forged(genuine: &Value) -> [Value; 3] {
 }
 
 /// Deliveries before, during and after a rotation, each with every key and whether that must do.
-fn deliveries_of_a_rotation() -> Vec<(Value, bool)> {
+pub fn deliveries_of_a_rotation() -> Vec<(Value, bool)> {
     let relay = Relay::start();
     let shop = relay.integration("shop");
     let receiver = Receiver::start();
@@ -98,22 +102,27 @@ fn javascripts_library_verifies_what_is_sent_also_while_a_secret_is_replaced() {
     check_rotation(Client::NodeVerifier);
 }
 
+/// A delivery that this key signed, and its public half as the relay tells it.
+pub fn signed_by_a_private_key() -> (Delivery, String) {
+    let relay = Relay::start();
+    let shop = relay.integration("shop");
+    let receiver = Receiver::start();
+    let made = relay.create(
+        "/v1/subscriptions",
+        &json!({ "url": receiver.url(), "events": ["**"], "secret": PRIVATE_KEY }),
+    );
+    relay.send(&shop, BODY);
+    let delivery = receiver.wait_for(1).remove(0);
+    (delivery, text(&made["public_key"]))
+}
+
 #[test]
 fn a_general_library_verifies_what_a_private_key_signed() {
     if !Client::NodeVerifier.is_here() {
         return;
     }
-    let relay = Relay::start();
-    let shop = relay.integration("shop");
-    let receiver = Receiver::start();
-    let private = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
-    let made = relay.create(
-        "/v1/subscriptions",
-        &json!({ "url": receiver.url(), "events": ["**"], "secret": private }),
-    );
-    relay.send(&shop, BODY);
-    let delivery = receiver.wait_for(1).remove(0);
-    let genuine = with(&delivery, "public_key", &text(&made["public_key"]));
+    let (delivery, public_key) = signed_by_a_private_key();
+    let genuine = with(&delivery, "public_key", &public_key);
     let mut deliveries = vec![genuine.clone()];
     deliveries.extend(forged(&genuine));
     let another = format!("whpk_{}A=", "A".repeat(42));
