@@ -21,6 +21,7 @@ pub mod ingest;
 pub mod integrations;
 pub mod keys;
 pub mod metrics;
+pub mod openapi;
 pub mod owned;
 pub mod page;
 pub mod routes;

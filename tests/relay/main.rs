@@ -32,6 +32,7 @@ mod lists;
 mod matrix;
 mod metrics;
 mod moving;
+mod openapi;
 mod ordering;
 mod overload;
 mod recovery;
