@@ -41,6 +41,8 @@ pub enum Client {
     PythonVerifier,
     /// Node with the library of Standard Webhooks.
     NodeVerifier,
+    /// Python with Schemathesis and the validator of `OpenAPI` documents.
+    Schemathesis,
 }
 
 impl Client {
@@ -55,6 +57,7 @@ impl Client {
             Self::Laravel => &[LARAVEL_APPLICATION],
             Self::PythonVerifier => &["-c", "import standardwebhooks"],
             Self::NodeVerifier => &["-e", "require('standardwebhooks')"],
+            Self::Schemathesis => &["-c", "import schemathesis, openapi_spec_validator"],
         };
         let reason = match self.command().args(probe).output() {
             Ok(output) if output.status.success() => return true,
@@ -114,12 +117,19 @@ impl Client {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// The program, in a folder, with everything but what it shall run.
+    pub fn in_folder(self, folder: &Path) -> Command {
+        let mut command = self.command();
+        command.current_dir(folder);
+        command
+    }
+
     /// The program, with everything but what it shall run; nothing of it leaves this machine.
     fn command(self) -> Command {
         let mut command = match self {
             Self::Curl => Command::new("sh"),
             Self::Requests => Command::new(*PYTHON),
-            Self::PythonVerifier => Command::new("python3"),
+            Self::PythonVerifier | Self::Schemathesis => Command::new("python3"),
             Self::Axios | Self::Fetch | Self::NodeVerifier => Command::new("node"),
             Self::Ruby => Command::new("ruby"),
             Self::Laravel => {
@@ -135,7 +145,13 @@ impl Client {
             }
         }
         command.env("NODE_PATH", installed("node/node_modules"));
-        command.env("PYTHONPATH", installed("python"));
+        command.env(
+            "PYTHONPATH",
+            installed(match self {
+                Self::Schemathesis => "contract",
+                _ => "python",
+            }),
+        );
         command
     }
 }

@@ -18,6 +18,7 @@ mod changes;
 mod clients;
 mod cloudevents;
 mod command_line;
+mod contract;
 mod crash;
 mod dialects;
 mod doctor;
