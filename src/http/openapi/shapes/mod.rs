@@ -18,7 +18,7 @@ use crate::http::tail::MAX_TEXT_BYTES;
 /// An event that examples tell of.
 pub const EVENT_UUID: &str = "01a1ff79-3ae3-7000-9f23-e12f1c0d9d8c";
 /// One of its deliveries.
-const DELIVERY: &str = "dlv_02rAUkQLWHbbGRSaMGkVQw6Vw4Ig8Kl000";
+const DELIVERY: &str = "dlv_0351aNnI9rj7SF0dcTCGWS8Yx9Kj2Mn000";
 const MOMENT: &str = "2030-01-31T12:00:00.042Z";
 const WHOLE_SECOND: &str = "2030-01-31T12:00:00Z";
 
