@@ -183,6 +183,14 @@ enum Command {
     Man(man::Man),
     /// Print completions for a shell
     Completions(completions::Completions),
+    /// Print the description of the interface, as /openapi.json has it
+    #[command(
+        after_help = "A running relay has it at /openapi.json, and for people at /docs.
+
+Examples:
+  postrider openapi > openapi.json"
+    )]
+    Openapi,
 }
 
 /// Where the store and its settings are, on the command line.
@@ -346,6 +354,7 @@ pub fn run() -> ExitCode {
         Command::Import(import) => import.run().map(done),
         Command::Man(man) => man.run().map(done),
         Command::Completions(completions) => completions.run().map(done),
+        Command::Openapi => print(crate::http::openapi::text()).map(done),
     };
     match ended {
         Ok(code) => code,

@@ -21,7 +21,7 @@ pub const ALLOWED_RATE: &str = "webhook-allowed-rate";
 /// Everybody, or any number.
 const ANY: &str = "*";
 /// The longest name of the domain name system, in bytes (RFC 1035, section 2.3.4).
-const MAX_ORIGIN_BYTES: usize = 253;
+pub const MAX_ORIGIN_BYTES: usize = 253;
 
 /// The name that a sender gives itself, such as `relay.example.com`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::{Builder, Uuid};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-const RECORD_DIGITS: usize = 9;
+/// The digits of a record's id, after its prefix.
+pub const RECORD_DIGITS: usize = 9;
 const UUID_DIGITS: usize = 22;
 
 /// How many different record ids there are: 62⁹.

@@ -34,7 +34,8 @@ pub enum Permission {
     MetricsRead = 1 << 9,
 }
 
-const NAMES: [(Permission, &str); 10] = [
+/// Every right by its name.
+pub const NAMES: [(Permission, &str); 10] = [
     (Permission::EventsWrite, "events:write"),
     (Permission::EventsRead, "events:read"),
     (Permission::DeliveriesWrite, "deliveries:write"),

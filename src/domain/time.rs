@@ -12,10 +12,11 @@ pub fn rfc3339_seconds(unix_ms: u64) -> String {
     at(unix_ms).to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Reads a time, as milliseconds of Unix time.
+/// Reads a time, as milliseconds of Unix time. Nothing here is older than that, so what is before it counts
+/// as its beginning.
 pub fn parse(text: &str) -> Option<u64> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
-    u64::try_from(time.timestamp_millis()).ok()
+    Some(u64::try_from(time.timestamp_millis()).unwrap_or(0))
 }
 
 fn at(unix_ms: u64) -> DateTime<Utc> {
@@ -37,6 +38,7 @@ mod tests {
             parse("2025-01-20T11:10:00.042+01:00"),
             Some(1_737_367_800_042)
         );
+        assert_eq!(parse("1969-12-31T23:59:59Z"), Some(0));
         assert_eq!(parse("yesterday"), None);
     }
 }

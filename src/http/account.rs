@@ -3,25 +3,42 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::gate::Caller;
+use super::openapi::shapes;
 use super::{Answer, Relay};
 use crate::actors::auth::Principal;
 use crate::domain::ids::{AccountId, IntegrationId, KeyId};
 use crate::domain::time;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Account)]
 struct AccountView {
+    #[schema(value_type = shapes::AccountId)]
     id: AccountId,
+    #[schema(example = "default")]
     name: String,
+    #[schema(value_type = shapes::Time)]
     created_at: String,
+    #[schema(value_type = shapes::Permissions)]
     permissions: Vec<&'static str>,
+    /// The key that asks; `null` for the local operator.
+    #[schema(value_type = Option<shapes::KeyId>, required)]
     key_id: Option<KeyId>,
+    /// The integration that the key is bound to, if it is to one.
+    #[schema(value_type = Option<shapes::IntegrationId>, required)]
     integration_id: Option<IntegrationId>,
 }
 
-/// The caller's account and rights.
+/// Who am I, and what may I do?
+///
+/// The caller's account, what its key may do, and the integration that the key is bound to, if any.
+#[utoipa::path(
+    get, path = "/v1/account", operation_id = "showAccount",
+    responses((status = 200, description = "The caller's account and rights.", body = AccountView)),
+)]
 pub async fn show(caller: Caller, relay: Data<Relay>) -> Answer {
     let who = caller.0;
     let account = relay

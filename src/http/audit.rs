@@ -3,26 +3,38 @@
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::gate::Caller;
+use super::openapi::shapes;
 use super::page::PageQuery;
 use super::{Answer, Relay, body};
 use crate::domain::audit::Deed;
 use crate::domain::permission::Permission;
 use crate::domain::time;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deed)]
 struct DeedView {
+    #[schema(value_type = shapes::Time)]
     at: String,
+    /// What it was done to, a dot, and what was done.
+    #[schema(example = "subscription.created")]
     action: &'static str,
+    /// The id of what it was done to.
+    #[schema(example = "sub_8Yx9Kj2Mn")]
     target: String,
+    /// A key's id, `operator` or `relay`.
+    #[schema(example = "key_6Vw4Ig8Kl")]
     by: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Audit)]
 struct Deeds {
     entries: Vec<DeedView>,
+    #[schema(value_type = Option<shapes::Cursor>, required)]
     next_cursor: Option<String>,
 }
 
@@ -37,7 +49,13 @@ impl From<Deed> for DeedView {
     }
 }
 
-/// Lists what was done, the latest first.
+/// What was done to the account, by whom, and when
+///
+/// The latest first. A key that is bound to an integration is refused: this tells of the whole account.
+#[utoipa::path(
+    get, path = "/v1/account/audit", operation_id = "listAudit", params(PageQuery),
+    responses((status = 200, description = "A page of what was done.", body = Deeds)),
+)]
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::KeysRead)?;
     // It tells of the whole account.

@@ -8,8 +8,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::ApiError;
 use crate::actors::Unavailable;
@@ -206,6 +206,32 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
     }
 }
 
+/// A whole number, however it is written: `3.0` is 3, as JSON Schema has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Whole<T>(pub T);
+
+impl<'de, T: TryFrom<u64>> Deserialize<'de> for Whole<T> {
+    fn deserialize<D: Deserializer<'de>>(member: D) -> Result<Self, D::Error> {
+        let number = serde_json::Number::deserialize(member)?;
+        // Below 2⁵³ a double holds every whole number.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let of_double = |double: f64| {
+            let is_whole = double.fract() == 0.0 && (0.0..=9e15).contains(&double);
+            is_whole.then_some(double as u64)
+        };
+        let whole = number
+            .as_u64()
+            .or_else(|| number.as_f64().and_then(of_double));
+        let fits = whole.and_then(|whole| T::try_from(whole).ok());
+        fits.map(Self).ok_or_else(|| {
+            D::Error::custom(format!(
+                "`{number}` is not a whole number that is allowed here"
+            ))
+        })
+    }
+}
+
 /// What is wrong, and with which field.
 fn named<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> String {
     match error.path().to_string().as_str() {
@@ -219,4 +245,22 @@ pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, ApiError> 
     let pairs = url::form_urlencoded::parse(request.query_string().as_bytes());
     serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
         .map_err(|error| ApiError::Invalid(named(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let read = |text| serde_json::from_str::<Whole<u16>>(text).ok();
+        for text in ["7", "7.0", "70e-1", "0.7e1"] {
+            assert_eq!(read(text), Some(Whole(7)), "{text}");
+        }
+        for text in [
+            "7.5", "-7", "-7.0", "70000", "70000.0", "1e300", "\"7\"", "null", "[7]",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::domain::ids::AccountId;
 
 const NONCE_BYTES: usize = 12;
 /// Longer than any cursor of ours.
-const MAX_CHARS: usize = 128;
+pub const MAX_CHARS: usize = 128;
 
 /// Seals and opens cursors.
 #[derive(Clone)]

@@ -11,11 +11,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::deliveries::{self, DeliveryView};
 use super::error::ApiError;
 use super::gate::Caller;
+use super::openapi::shapes;
 use super::page::PageQuery;
 use super::search::{self, Wanted};
 use super::{Answer, Relay, blocking, body};
@@ -25,29 +27,49 @@ use crate::domain::ids::{EventId, IntegrationId};
 use crate::domain::permission::Permission;
 use crate::domain::time;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct Query {
+    /// How many entries the page may have.
+    #[param(value_type = Option<shapes::Limit>)]
     limit: Option<usize>,
+    /// Where the last page ended.
+    #[param(value_type = Option<shapes::Cursor>)]
     cursor: Option<String>,
+    /// Only events of these types.
+    #[param(value_type = Option<shapes::TypePattern>)]
     r#type: Option<String>,
+    /// Only events that came in by this integration.
+    #[param(value_type = Option<shapes::IntegrationId>)]
     integration_id: Option<String>,
+    /// Only events that were accepted then or later.
+    #[param(value_type = Option<shapes::Time>)]
     since: Option<String>,
+    /// Only events that were accepted then or earlier.
+    #[param(value_type = Option<shapes::Time>)]
     until: Option<String>,
 }
 
 /// An event as it is listed.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ListedEvent)]
 pub struct EventView {
+    #[schema(value_type = shapes::EventUuid)]
     uuid: EventId,
+    #[schema(value_type = shapes::EventType)]
     event: EventType,
     /// `null` for the relay's own.
+    #[schema(value_type = Option<shapes::IntegrationId>, required)]
     integration_id: Option<IntegrationId>,
+    #[schema(value_type = shapes::Time)]
     accepted_at: String,
+    #[schema(example = 65)]
     size_bytes: u32,
 }
 
-#[derive(Serialize)]
+/// An event with its payload and its deliveries.
+#[derive(Serialize, ToSchema)]
 struct WholeEvent {
     #[serde(flatten)]
     view: EventView,
@@ -57,9 +79,12 @@ struct WholeEvent {
 }
 
 /// The body: JSON as it came, anything else in base64.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 enum Payload {
     #[serde(rename = "payload")]
+    #[schema(value_type = Value, example = json!({
+        "payload": { "event": "order.completed", "data": { "order_id": 67890, "total": 99.99 } },
+    }))]
     Json(Box<RawValue>),
     #[serde(rename = "payload_base64")]
     Bytes(String),
@@ -75,9 +100,11 @@ impl Payload {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ListedEvents)]
 struct Events {
     events: Vec<EventView>,
+    #[schema(value_type = Option<shapes::Cursor>, required)]
     next_cursor: Option<String>,
 }
 
@@ -94,7 +121,14 @@ impl EventView {
     }
 }
 
-/// Events, the newest first.
+/// Lists events
+///
+/// The newest first. A page reads a bounded number of records, so it may be shorter than its limit, or empty,
+/// while there is more to come: go on as long as there is a `next_cursor`.
+#[utoipa::path(
+    get, path = "/v1/events", operation_id = "listEvents", params(Query),
+    responses((status = 200, description = "A page of events.", body = Events)),
+)]
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::EventsRead)?;
     let Query {
@@ -142,7 +176,14 @@ fn place_of([position, index]: [u64; 2]) -> Place {
     }
 }
 
-/// One event: its payload, and every delivery with its attempts.
+/// Shows an event
+///
+/// Its payload as it came in, and every delivery with its attempts. A payload that is no JSON is in
+/// `payload_base64`.
+#[utoipa::path(
+    get, path = "/v1/events/{uuid}", operation_id = "showEvent",
+    responses((status = 200, description = "The event.", body = WholeEvent)),
+)]
 pub async fn show(caller: Caller, relay: Data<Relay>, uuid: Path<String>) -> Answer {
     let who = caller.with(Permission::EventsRead)?;
     let id = Uuid::parse_str(&uuid)

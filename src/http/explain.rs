@@ -11,12 +11,14 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::deliveries::{self, DeliveryView};
 use super::error::ApiError;
 use super::events::EventView;
 use super::gate::Caller;
+use super::openapi::shapes;
 use super::page::PageQuery;
 use super::{Answer, Relay, blocking, body, owned, search};
 use crate::domain::directory::{Subscription, SubscriptionStatus};
@@ -28,35 +30,45 @@ use crate::domain::permission::Permission;
 use crate::domain::time;
 
 /// A page of subscriptions, in the order in which they were made.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Explained {
     #[serde(flatten)]
     event: EventView,
     subscriptions: Vec<Explanation>,
     /// Deliveries whose subscriptions are gone.
+    #[schema(example = json!([]))]
     unsubscribed: Vec<DeliveryView>,
+    #[schema(value_type = Option<shapes::Cursor>, required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Explanation {
+    #[schema(value_type = shapes::SubscriptionId)]
     subscription_id: SubscriptionId,
+    #[schema(value_type = shapes::SubscriptionStatus)]
     status: &'static str,
+    #[schema(required, example = json!(null))]
     paused_reason: Option<String>,
     /// Its receiver fails, and gets one attempt now and then.
+    #[schema(example = false)]
     probing: bool,
+    #[schema(value_type = shapes::Time)]
     created_at: String,
     /// It was made after the event was accepted, and so was not asked.
+    #[schema(example = false)]
     made_after: bool,
     verdict: Verdict,
     deliveries: Vec<DeliveryView>,
     #[serde(flatten)]
+    #[schema(value_type = Wishes)]
     wishes: Option<Wishes>,
 }
 
 /// Whether a subscription wants the event as it is now, or the first that speaks against it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(example = "wanted")]
 enum Verdict {
     Wanted,
     OtherIntegration,
@@ -64,16 +76,27 @@ enum Verdict {
     Filtered,
 }
 
-/// What it asks for, as far as that explains something.
-#[derive(Serialize)]
+/// What it asks for, as far as that explains something; shown to those who may read subscriptions.
+#[derive(Serialize, ToSchema)]
 struct Wishes {
+    #[schema(value_type = shapes::Url, required = false)]
     url: String,
+    #[schema(value_type = shapes::TypePatterns, required = false)]
     events: Vec<TypePattern>,
     /// Those members of its filter that do not hold.
+    #[schema(value_type = Object, required = false, example = json!({}))]
     unmet: Map<String, Value>,
 }
 
-/// Explains an event.
+/// Explains why each subscription did or did not get an event
+///
+/// Deliveries are told as they are; whether a subscription wants the event is judged as the subscription is now.
+/// What subscriptions ask for is shown to keys with `subscriptions:read`; others see only those that the event
+/// was matched to.
+#[utoipa::path(
+    get, path = "/v1/events/{uuid}/explain", operation_id = "explainEvent", params(PageQuery),
+    responses((status = 200, description = "A page of subscriptions.", body = Explained)),
+)]
 pub async fn explain(
     caller: Caller,
     request: HttpRequest,

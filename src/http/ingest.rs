@@ -10,8 +10,10 @@ use actix_web::http::header::HeaderName;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::{ApiError, Dialect};
+use super::openapi::shapes;
 use super::{Relay, access, blocking, content, gate, tarpit};
 use crate::actors::auth::Principal;
 use crate::actors::metrics::Door;
@@ -28,13 +30,18 @@ use crate::store::state::rows::KeyedRequest;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Accepted)]
 struct One {
+    #[schema(value_type = shapes::EventUuid)]
     uuid: EventId,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AcceptedBatch)]
 struct Many {
+    /// In the order of the events.
+    #[schema(value_type = Vec<shapes::EventUuid>)]
     uuids: Vec<EventId>,
 }
 
@@ -44,7 +51,29 @@ enum Shape {
     Batch,
 }
 
-/// One event.
+/// Sends an event
+///
+/// The answer comes after the event is on disk, and says its uuid: the `webhook-id` of its deliveries.
+///
+/// The body is delivered as it came. At most 256 KiB (the operator's `ingest.max_body_bytes`), nested at most 64 deep.
+///
+/// `CloudEvents` 1.0 come structured (`application/cloudevents+json`) or binary: then the attributes are in `ce-`
+/// headers (`ce-specversion`, `ce-id`, `ce-source`, `ce-type`), and the body is the data, of any media type.
+/// `source` and `id` don't deduplicate; an `Idempotency-Key` does.
+#[utoipa::path(
+    post, path = "/api/webhooks/{integration_key}", operation_id = "sendEvent",
+    request_body(
+        content(
+            (shapes::Event = "application/json"),
+            (shapes::CloudEvent = "application/cloudevents+json"),
+        ),
+        description = "The event.",
+    ),
+    responses(
+        (status = 202, description = "The event is on disk.", body = One),
+        (status = 409, description = "A request with this `Idempotency-Key` is under way: ask again in a moment."),
+    ),
+)]
 pub async fn one(
     request: HttpRequest,
     relay: Data<Relay>,
@@ -54,7 +83,26 @@ pub async fn one(
     answer(Shape::One, &request, &relay, &door, payload).await
 }
 
-/// Up to [`content::MAX_BATCH_EVENTS`] events, all or none.
+/// Sends many events, all or none
+///
+/// Up to 1000 events in at most 4 MiB (the operator's `ingest.max_batch_bytes`), each as large as one that is sent
+/// alone: as JSON, as lines of JSON (`application/x-ndjson`), or as a batch of `CloudEvents`. An error names the
+/// index of the first event that it is about. A batch counts its events against the rate limit.
+#[utoipa::path(
+    post, path = "/api/webhooks/{integration_key}/batch", operation_id = "sendBatch",
+    request_body(
+        content(
+            (shapes::Events = "application/json"),
+            (shapes::EventLines = "application/x-ndjson"),
+            (shapes::CloudEvents = "application/cloudevents-batch+json"),
+        ),
+        description = "The events.",
+    ),
+    responses(
+        (status = 202, description = "All events are on disk.", body = Many),
+        (status = 409, description = "A request with this `Idempotency-Key` is under way: ask again in a moment."),
+    ),
+)]
 pub async fn batch(
     request: HttpRequest,
     relay: Data<Relay>,

@@ -6,10 +6,12 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::gate::Caller;
 use super::keys::{self, NewKey};
+use super::openapi::shapes;
 use super::page::PageQuery;
 use super::{Answer, Relay, body, owned};
 use crate::actors::auth::Principal;
@@ -21,37 +23,51 @@ use crate::domain::ids::{IntegrationId, KeyId};
 use crate::domain::permission::{Permission, Permissions};
 use crate::domain::time;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CreateIntegration)]
 struct Create {
+    #[schema(value_type = shapes::Name)]
     name: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = UpdateIntegration)]
 struct Update {
+    #[schema(value_type = Option<shapes::Name>)]
     name: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A door through which events come in.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Integration)]
 struct IntegrationView {
+    #[schema(value_type = shapes::IntegrationId)]
     id: IntegrationId,
+    #[schema(example = "shop")]
     name: String,
+    #[schema(value_type = shapes::IntegrationKey)]
     integration_key: String,
+    /// Whether it takes events.
+    #[schema(example = true)]
     enabled: bool,
+    #[schema(value_type = shapes::Time)]
     created_at: String,
 }
 
-#[derive(Serialize)]
+/// An integration that was just made, and a key that may send to it and do nothing else.
+#[derive(Serialize, ToSchema)]
 struct NewIntegration {
     #[serde(flatten)]
     view: IntegrationView,
     api_key: NewKey,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Integrations {
     integrations: Vec<IntegrationView>,
+    #[schema(value_type = Option<shapes::Cursor>, required)]
     next_cursor: Option<String>,
 }
 
@@ -67,7 +83,16 @@ impl IntegrationView {
     }
 }
 
-/// Makes an integration, and a key that may send to it and do nothing else.
+/// Makes an integration, and a key that may send to it and do nothing else
+///
+/// `integration_key` is the part of the ingest URL that names the integration, `api_key.key` the key, shown once.
+#[utoipa::path(
+    post, path = "/v1/integrations", operation_id = "createIntegration", request_body = Create,
+    responses(
+        (status = 201, description = "The integration and its key.", body = NewIntegration),
+        (status = 409, description = "The account has as many integrations or keys as it may."),
+    ),
+)]
 pub async fn create(
     caller: Caller,
     request: HttpRequest,
@@ -125,7 +150,13 @@ fn new_ingest_key() -> Result<String, ApiError> {
     Ok(digits.chars().take(26).collect())
 }
 
-/// Lists the integrations that the caller may see.
+/// Lists integrations
+///
+/// Those that the caller may see, in the order in which they were made.
+#[utoipa::path(
+    get, path = "/v1/integrations", operation_id = "listIntegrations", params(PageQuery),
+    responses((status = 200, description = "A page of integrations.", body = Integrations)),
+)]
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::IntegrationsRead)?;
     let query: PageQuery = body::query(&request)?;
@@ -140,14 +171,26 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
     }))
 }
 
-/// Shows an integration.
+/// Shows an integration
+///
+/// With its `integration_key`, and never with a key that may send to it.
+#[utoipa::path(
+    get, path = "/v1/integrations/{id}", operation_id = "showIntegration",
+    responses((status = 200, description = "The integration.", body = IntegrationView)),
+)]
 pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::IntegrationsRead)?;
     let integration: Arc<Integration> = owned::find(&relay.directory.view().read(), &who, &id)?;
     Ok(HttpResponse::Ok().json(IntegrationView::of(&integration)))
 }
 
-/// Renames an integration.
+/// Renames an integration
+///
+/// What is not named stays as it is.
+#[utoipa::path(
+    patch, path = "/v1/integrations/{id}", operation_id = "updateIntegration", request_body = Update,
+    responses((status = 200, description = "The integration.", body = IntegrationView)),
+)]
 pub async fn update(
     caller: Caller,
     request: HttpRequest,
@@ -165,7 +208,13 @@ pub async fn update(
     .await
 }
 
-/// Closes an integration: events are refused until it is enabled again.
+/// Closes an integration
+///
+/// Events are refused with 403 until it is enabled again.
+#[utoipa::path(
+    post, path = "/v1/integrations/{id}/disable", operation_id = "disableIntegration",
+    responses((status = 200, description = "The integration.", body = IntegrationView)),
+)]
 pub async fn disable(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::IntegrationsWrite)?;
     change(who, &relay, id, Action::IntegrationDisabled, |it| {
@@ -175,7 +224,13 @@ pub async fn disable(caller: Caller, relay: Data<Relay>, id: Path<String>) -> An
     .await
 }
 
-/// Opens an integration again.
+/// Opens an integration again
+///
+/// Events are taken in from the answer on.
+#[utoipa::path(
+    post, path = "/v1/integrations/{id}/enable", operation_id = "enableIntegration",
+    responses((status = 200, description = "The integration.", body = IntegrationView)),
+)]
 pub async fn enable(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::IntegrationsWrite)?;
     change(who, &relay, id, Action::IntegrationEnabled, |it| {
@@ -185,7 +240,13 @@ pub async fn enable(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Ans
     .await
 }
 
-/// Gives an integration a new ingest URL. The old one is gone with the answer.
+/// Gives an integration a new ingest URL
+///
+/// The old one is gone with the answer.
+#[utoipa::path(
+    post, path = "/v1/integrations/{id}/rotate-key", operation_id = "rotateIntegrationKey",
+    responses((status = 200, description = "The integration.", body = IntegrationView)),
+)]
 pub async fn rotate_key(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::IntegrationsWrite)?;
     let ingest_key = new_ingest_key()?;
@@ -210,7 +271,16 @@ async fn change(
     Ok(HttpResponse::Ok().json(IntegrationView::of(&*changed.await?)))
 }
 
-/// Deletes an integration and the keys bound to it, unless it still has subscriptions.
+/// Deletes an integration and the keys bound to it
+///
+/// Not while it still has subscriptions. Its events stay as long as events are kept.
+#[utoipa::path(
+    delete, path = "/v1/integrations/{id}", operation_id = "deleteIntegration",
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 409, description = "The integration still has subscriptions."),
+    ),
+)]
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::IntegrationsWrite)?;
     let deleted = relay.change(who, Action::IntegrationDeleted, move |directory, who| {

@@ -18,6 +18,7 @@ use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::gate::Caller;
@@ -52,22 +53,42 @@ struct Delivery<'a> {
 }
 
 /// What came of it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = DeliveryOutcome)]
 struct Outcome {
+    /// What was answered.
+    #[schema(minimum = 100, maximum = 599)]
     status: Option<u16>,
+    /// How long is asked to be waited.
     retry_after_seconds: Option<u32>,
+    /// What was said; its beginning is kept.
     body: Option<String>,
+    /// Where there was no answer: `connect`, `timeout`, `closed` or `invalid_response`.
     error: Option<String>,
 }
 
-/// Holds the connection.
+/// Hold the connection of a receiver without an address
+///
+/// For a subscription whose `url` is `listen:NAME`. Each attempt comes as a `delivery`, whose data is
+/// `{"exchange", "method", "headers", "body_base64", "timeout_ms"}`; what came of it is posted to
+/// `/v1/subscriptions/{id}/listen/{exchange}`. A comment comes every few seconds. Whoever comes later takes the place
+/// of who was there, who is told so with `replaced`. While nobody listens the subscription is paused.
+#[utoipa::path(
+    get, path = "/v1/subscriptions/{id}/listen", operation_id = "listen",
+    responses(
+        (status = 409, description = "Only a subscription whose url is listen:NAME can be listened to."),
+        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream",
+        example = ":\n\nevent: delivery\ndata: {\"exchange\":1,\"method\":\"POST\",\"headers\":[],\"body_base64\":\"e30=\",\"timeout_ms\":15000}\n\n",
+        ),
+    ),
+)]
 pub async fn listen(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
     let subscription: Arc<Subscription> = owned::find(&relay.directory.view().read(), &who, &id)?;
     if subscription.listener().is_none() {
         let message = "only a subscription whose url is listen:NAME can be listened to";
-        return Err(ApiError::Invalid(message.to_owned()).into());
+        return Err(ApiError::Conflict(message.to_owned()).into());
     }
     let seat = relay.tails.seat()?;
     let listener = relay.listeners.listen(subscription.id);
@@ -88,7 +109,16 @@ pub async fn listen(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Ans
         .streaming(tail::stream_of(chunks)))
 }
 
-/// Takes in what came of a delivery.
+/// Say what came of a delivery
+///
+/// Either `status` or `error`. 404 where nobody waits for it any more. It is counted with what comes in, not with
+/// management.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/listen/{exchange}", operation_id = "answerDelivery",
+    params(("exchange" = u64, Path, description = "As the delivery named it.", example = 1)),
+    request_body(content = Outcome, example = json!({ "status": 200 })),
+    responses((status = 204, description = "It is taken in.")),
+)]
 pub async fn answer(
     caller: Caller,
     request: HttpRequest,

@@ -18,7 +18,17 @@ use crate::domain::permission::Permission;
 /// Headers by which proxies say for whom they ask, beside those that begin with `x-forwarded-`.
 const OF_PROXIES: [&str; 3] = ["forwarded", "x-real-ip", "via"];
 
-/// Everything that is counted.
+/// What the relay counts of itself, for Prometheus
+///
+/// Open to programs on the relay's own machine, unless they come through a proxy. From elsewhere it takes a key with
+/// `metrics:read`; without one there is nothing here. A reading is outside of the rate limits.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics",
+    responses((
+        status = 200, description = "Every metric, in Prometheus' text format.", body = String,
+        content_type = "text/plain", example = "postrider_ready 1\n",
+    )),
+)]
 pub async fn show(request: HttpRequest, relay: Data<Relay>) -> Answer {
     admit(&request, &relay)?;
     let reading = Reading {

@@ -23,6 +23,7 @@ pub mod integrations;
 pub mod keys;
 pub mod listen;
 pub mod metrics;
+pub mod openapi;
 pub mod owned;
 pub mod page;
 pub mod routes;

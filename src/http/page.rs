@@ -3,19 +3,28 @@
 //! A cursor says where the last page ended, so a page costs the same wherever it is.
 
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::cursor::Cursors;
 use super::error::ApiError;
+use super::openapi::shapes;
 use crate::domain::ids::AccountId;
 
-const DEFAULT_LIMIT: usize = 50;
-const MAX_LIMIT: usize = 100;
+/// How many entries a page has where nothing is said.
+pub const DEFAULT_LIMIT: usize = 50;
+/// The most that a page has.
+pub const MAX_LIMIT: usize = 100;
 
 /// The parameters that every list has.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct PageQuery {
+    /// How many entries the page may have.
+    #[param(value_type = Option<shapes::Limit>)]
     limit: Option<usize>,
+    /// Where the last page ended.
+    #[param(value_type = Option<shapes::Cursor>)]
     cursor: Option<String>,
 }
 

@@ -1,7 +1,8 @@
 //! Every route, on one page.
 //!
-//! Each is written once, with its handler and what it asks of its caller; the application and the tables
-//! that tests and documents read come from the same lines.
+//! Each is written once, with its handler and what it asks of its caller; the application, the tables that
+//! tests read, and what is common to operations in the description of the interface ([`super::openapi`]) come
+//! from the same lines.
 
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
@@ -11,7 +12,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::error::{ApiError, Dialect};
 use super::{
     account, accounts, audit, backup, deliveries, events, explain, gate, health, ingest,
-    integrations, keys, listen, metrics, secrets, stats, steering, subscriptions, tail, tasks,
+    integrations, keys, listen, metrics, openapi, secrets, stats, steering, subscriptions, tail,
+    tasks,
 };
 use crate::actors::metrics::Refusal;
 use crate::domain::permission::Permission;
@@ -142,6 +144,8 @@ routes! {
     "/health/live" => GET health::live: Needs::Nothing, HEAD health::live: Needs::Nothing;
     "/health/ready" => GET health::ready: Needs::Nothing, HEAD health::ready: Needs::Nothing;
     "/metrics" => GET metrics::show: Needs::Loopback(Permission::MetricsRead);
+    "/openapi.json" => GET openapi::show: Needs::Nothing;
+    "/docs" => GET openapi::page: Needs::Nothing;
 }
 
 /// Adds all routes to an application.
@@ -163,10 +167,13 @@ pub fn configure(app: &mut ServiceConfig) {
     app.default_service(web::to(not_found));
 }
 
-/// What is answered while the store is being recovered: that the relay lives, and that it is not ready.
+/// What is answered while the store is being recovered: that the relay lives, that it is not ready, and what
+/// it can be asked once it is.
 pub fn recovering(app: &mut ServiceConfig) {
     app.route("/health/live", web::get().to(health::live));
     app.route("/health/ready", web::get().to(health::recovering));
+    app.route("/openapi.json", web::get().to(openapi::show));
+    app.route("/docs", web::get().to(openapi::page));
     app.default_service(web::to(async |request: HttpRequest| {
         let reason = health::RECOVERING.to_owned();
         let error = ApiError::Unavailable {

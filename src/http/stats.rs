@@ -8,9 +8,11 @@ use std::sync::Arc;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::gate::Caller;
+use super::openapi::shapes;
 use super::owned::{self, Owned as _};
 use super::page::PageQuery;
 use super::{Answer, Relay, body};
@@ -22,9 +24,10 @@ use crate::domain::permission::Permission;
 use crate::domain::time;
 use crate::store::ledger::backlog::Counts;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Stats {
     /// When counting began.
+    #[schema(value_type = shapes::Time)]
     since: String,
     events_accepted: Count,
     attempts: Count,
@@ -35,38 +38,63 @@ struct Stats {
     attempt_ms: Percentiles,
     backlog: Backlog,
     subscriptions: Vec<Standing>,
+    #[schema(value_type = Option<shapes::Cursor>, required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Count {
+    /// Since the relay's start.
+    #[schema(example = 120_000)]
     total: u64,
+    #[schema(example = 90)]
     last_minute: u64,
+    /// Over the last minute.
+    #[schema(example = 1.5)]
     per_second: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Percentiles {
+    /// Half of them took no longer; `null` where there were none.
+    #[schema(required, example = 40)]
     p50: Option<u64>,
+    /// All but one in a hundred took no longer.
+    #[schema(required, example = 250)]
     p99: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Backlog {
+    #[schema(example = 3)]
     pending: usize,
+    #[schema(example = 1)]
     retrying: usize,
+    #[schema(example = 0)]
     dead: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SubscriptionStats)]
 struct Standing {
+    #[schema(value_type = shapes::SubscriptionId)]
     id: SubscriptionId,
+    #[schema(value_type = shapes::SubscriptionStatus)]
     status: &'static str,
+    /// Its receiver fails, and gets one attempt now and then.
+    #[schema(example = false)]
     probing: bool,
     backlog: Backlog,
 }
 
-/// The account's numbers, and a page of its subscriptions.
+/// The account's own numbers, and how its subscriptions stand
+///
+/// Counts begin with the relay's start; the backlog is as it is. The subscriptions come in pages. A key that is bound
+/// to an integration is refused: what is counted is the whole account's.
+#[utoipa::path(
+    get, path = "/v1/stats", operation_id = "showStats", params(PageQuery),
+    responses((status = 200, description = "The numbers, and a page of subscriptions.", body = Stats)),
+)]
 pub async fn show(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::MetricsRead)?;
     if who.bound_to().is_some() {

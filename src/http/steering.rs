@@ -4,11 +4,13 @@
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::deliveries;
+use super::deliveries::{self, ListedDelivery};
 use super::error::ApiError;
 use super::gate::Caller;
+use super::openapi::shapes;
 use super::{Answer, Relay, body, owned, search};
 use crate::actors::auth::Principal;
 use crate::actors::deliveries::{Known, next_generation, of_event};
@@ -21,7 +23,16 @@ use crate::domain::ids::{DeliveryId, EventId, SubscriptionId};
 use crate::domain::permission::Permission;
 use crate::store::ledger::backlog::Entry;
 
-/// Attempts a delivery as soon as its lane can, on its schedule from the beginning.
+/// Tries a delivery again
+///
+/// As soon as can be, on its schedule from the beginning. One that was delivered or cancelled is not: replay its event.
+#[utoipa::path(
+    post, path = "/v1/deliveries/{id}/retry", operation_id = "retryDelivery",
+    responses(
+        (status = 200, description = "The delivery.", body = ListedDelivery),
+        (status = 409, description = "It was delivered or cancelled."),
+    ),
+)]
 pub async fn retry(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::DeliveriesWrite)?;
     let found = deliveries::find(&relay, who.clone(), &id).await?;
@@ -40,7 +51,16 @@ pub async fn retry(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answ
     shown(&relay, who, &id).await
 }
 
-/// Gives a delivery up. An attempt that is under way may still arrive.
+/// Gives a delivery up
+///
+/// An attempt that is under way may still arrive.
+#[utoipa::path(
+    post, path = "/v1/deliveries/{id}/cancel", operation_id = "cancelDelivery",
+    responses(
+        (status = 200, description = "The delivery.", body = ListedDelivery),
+        (status = 409, description = "It was delivered or cancelled."),
+    ),
+)]
 pub async fn cancel(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::DeliveriesWrite)?;
     let found = deliveries::find(&relay, who.clone(), &id).await?;
@@ -84,29 +104,49 @@ async fn shown(relay: &Relay, who: Principal, id: &str) -> Answer {
     Ok(HttpResponse::Ok().json(found.view(relay)))
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ReplayEvent)]
 struct Replay {
+    /// To whom alone, whether it wants the event or not.
+    #[schema(value_type = Option<shapes::SubscriptionId>)]
     subscription_id: Option<String>,
+    /// Only says which deliveries there would be.
     #[serde(default)]
+    #[schema(example = false)]
     dry_run: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReplayedEvent)]
 struct Replayed {
+    #[schema(value_type = shapes::EventUuid)]
     event_uuid: EventId,
+    #[schema(example = false)]
     dry_run: bool,
     deliveries: Vec<NewDelivery>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct NewDelivery {
+    #[schema(value_type = shapes::DeliveryId)]
     id: String,
+    #[schema(value_type = shapes::SubscriptionId)]
     subscription_id: SubscriptionId,
 }
 
-/// Delivers an event once more: to the subscription that is named, whatever it wants, or to all that want
-/// it as they are now. The `webhook-id` is the same as ever.
+/// Delivers an event once more
+///
+/// To the subscription that is named, whatever it wants, or to all that want it as they are now. The `webhook-id` is
+/// the same as ever, and no order is kept.
+#[utoipa::path(
+    post, path = "/v1/events/{uuid}/replay", operation_id = "replayEvent", request_body = Option<Replay>,
+    responses(
+        (status = 200, description = "A dry run, or there is nobody to deliver to.", body = Replayed),
+        (status = 202, description = "The deliveries are under way.", body = Replayed),
+        (status = 409, description = "The event is about to be removed."),
+    ),
+)]
 pub async fn replay(
     caller: Caller,
     request: HttpRequest,

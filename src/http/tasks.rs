@@ -9,9 +9,11 @@ use std::time::Duration;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::error::ApiError;
 use super::gate::Caller;
+use super::openapi::shapes;
 use super::page::PageQuery;
 use super::search;
 use super::subscriptions::reading;
@@ -32,52 +34,100 @@ const MAX_DRY_RUN_WAIT: Duration = Duration::from_secs(10);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// Which deliveries: the parameters of their list.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = SelectedDeliveries)]
 struct Deliveries {
+    /// Only those that stand so.
+    #[schema(value_type = Option<shapes::UnsettledStatus>)]
     status: Option<Status>,
+    /// Only those to this subscription.
+    #[schema(value_type = Option<shapes::SubscriptionId>)]
     subscription_id: Option<String>,
+    /// Only those of events of these types.
+    #[schema(value_type = Option<shapes::TypePattern>)]
     event_type: Option<String>,
+    /// Only those of events that were accepted then or later.
+    #[schema(value_type = Option<shapes::Time>)]
     since: Option<String>,
+    /// Only those of events that were accepted then or earlier.
+    #[schema(value_type = Option<shapes::Time>)]
     until: Option<String>,
+    /// Only counts.
+    #[schema(example = true)]
     dry_run: bool,
 }
 
 /// Which events.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schema(as = SelectedEvents)]
 struct Selected {
+    /// Only events of these types; of any if there are none.
+    #[schema(value_type = Vec<shapes::TypePattern>, max_items = 64, example = json!(["order.*"]))]
     events: Vec<String>,
+    /// Only those whose delivery to this subscription stands so.
+    #[schema(value_type = Option<shapes::DeliveryStatus>)]
     status: Option<Status>,
+    /// Only events that were accepted then or later.
+    #[schema(value_type = Option<shapes::Time>)]
     since: Option<String>,
+    /// Only events that were accepted then or earlier.
+    #[schema(value_type = Option<shapes::Time>)]
     until: Option<String>,
+    /// Only counts.
+    #[schema(example = false)]
     dry_run: bool,
 }
 
 /// A task as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Task)]
 struct TaskView {
+    #[schema(value_type = shapes::TaskId)]
     id: TaskId,
+    /// `retry`, `cancel` or `replay`.
+    #[schema(example = "retry")]
     kind: &'static str,
+    /// `running`, `done`, `cancelled` or `failed`.
+    #[schema(example = "running")]
     status: &'static str,
+    /// Why it failed.
+    #[schema(required, example = json!(null))]
     error: Option<String>,
+    #[schema(example = false)]
     dry_run: bool,
+    /// How much of it is done.
+    #[schema(maximum = 100, example = 40)]
     percent: u64,
+    /// Events or deliveries that it looked at.
+    #[schema(example = 400)]
     examined: u64,
+    /// How many of them it did its work with, or would have.
+    #[schema(example = 12)]
     affected: u64,
+    #[schema(value_type = Option<shapes::SubscriptionId>, required)]
     subscription_id: Option<SubscriptionId>,
+    #[schema(value_type = Option<shapes::IntegrationId>, required)]
     integration_id: Option<IntegrationId>,
+    #[schema(value_type = Vec<shapes::TypePattern>)]
     events: Vec<TypePattern>,
+    #[schema(value_type = Option<shapes::DeliveryStatus>, required)]
     delivery_status: Option<Status>,
+    #[schema(value_type = Option<shapes::Time>, required)]
     since: Option<String>,
+    #[schema(value_type = Option<shapes::Time>, required)]
     until: Option<String>,
+    #[schema(value_type = shapes::Time)]
     created_at: String,
+    #[schema(value_type = Option<shapes::Time>, required)]
     ended_at: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Tasks {
     tasks: Vec<TaskView>,
+    #[schema(value_type = Option<shapes::Cursor>, required)]
     next_cursor: Option<String>,
 }
 
@@ -122,7 +172,19 @@ impl TaskView {
     }
 }
 
-/// Retries the deliveries that are selected: the dead ones, if no status is.
+/// Tries many deliveries again
+///
+/// Those that are selected: the dead ones, if no `status` is named. What is done is a task, which goes on after a
+/// restart. With `dry_run` it only counts, and the answer waits up to ten seconds for the count.
+#[utoipa::path(
+    post, path = "/v1/deliveries/retry", operation_id = "retryDeliveries", request_body = Option<Deliveries>,
+    responses(
+        (status = 200, description = "A dry run that is done.", body = TaskView),
+        (status = 202, description = "The task is under way.", body = TaskView),
+        (status = 404, description = "There is no such subscription."),
+        (status = 409, description = "As many tasks are under way as may."),
+    ),
+)]
 pub async fn retry(
     caller: Caller,
     request: HttpRequest,
@@ -132,7 +194,19 @@ pub async fn retry(
     of_deliveries(Work::Retry, caller, &request, &relay, payload).await
 }
 
-/// Gives up the deliveries that are selected: all that are not settled, if no status is.
+/// Gives many deliveries up
+///
+/// Those that are selected: all that are neither delivered, dead nor cancelled, if no `status` is named. What is done is
+/// a task, which goes on after a restart. With `dry_run` it only counts.
+#[utoipa::path(
+    post, path = "/v1/deliveries/cancel", operation_id = "cancelDeliveries", request_body = Option<Deliveries>,
+    responses(
+        (status = 200, description = "A dry run that is done.", body = TaskView),
+        (status = 202, description = "The task is under way.", body = TaskView),
+        (status = 404, description = "There is no such subscription."),
+        (status = 409, description = "As many tasks are under way as may."),
+    ),
+)]
 pub async fn cancel(
     caller: Caller,
     request: HttpRequest,
@@ -177,7 +251,19 @@ async fn of_deliveries(
     begin(relay, who, work, selection, wanted.dry_run).await
 }
 
-/// Delivers events to a subscription once more: those that it wants, and of them those that are selected.
+/// Delivers events to a subscription once more
+///
+/// Those that it wants, and of them those that are selected. What is done is a task, which goes on after a restart. With
+/// `dry_run` it only counts.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/replay", operation_id = "replaySubscription",
+    request_body = Option<Selected>,
+    responses(
+        (status = 200, description = "A dry run that is done.", body = TaskView),
+        (status = 202, description = "The task is under way.", body = TaskView),
+        (status = 409, description = "As many tasks are under way as may."),
+    ),
+)]
 pub async fn replay(
     caller: Caller,
     request: HttpRequest,
@@ -278,7 +364,14 @@ async fn counted(relay: &Relay, task: Arc<Task>) -> Arc<Task> {
     over.unwrap_or(task)
 }
 
-/// Lists the tasks that the caller may see.
+/// Lists tasks
+///
+/// Those that the caller may see, in the order in which they were asked for. Of those that are over, the oldest are
+/// forgotten when there are more than a hundred.
+#[utoipa::path(
+    get, path = "/v1/tasks", operation_id = "listTasks", params(PageQuery),
+    responses((status = 200, description = "A page of tasks.", body = Tasks)),
+)]
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::EventsRead)?;
     let query: PageQuery = body::query(&request)?;
@@ -287,14 +380,26 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
     Ok(HttpResponse::Ok().json(Tasks { tasks, next_cursor }))
 }
 
-/// Shows a task.
+/// Shows a task
+///
+/// What it does, and how far it is.
+#[utoipa::path(
+    get, path = "/v1/tasks/{id}", operation_id = "showTask",
+    responses((status = 200, description = "The task.", body = TaskView)),
+)]
 pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::EventsRead)?;
     let task: Arc<Task> = owned::find(&relay.directory.view().read(), &who, &id)?;
     Ok(HttpResponse::Ok().json(TaskView::of(&task)))
 }
 
-/// Stops a task. What it has done stays done.
+/// Stops a task
+///
+/// What it has done stays done. One that is over stays as it is.
+#[utoipa::path(
+    delete, path = "/v1/tasks/{id}", operation_id = "stopTask",
+    responses((status = 200, description = "The task.", body = TaskView)),
+)]
 pub async fn stop(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::DeliveriesWrite)?;
     let stopped = relay.change(who, Action::TaskCancelled, move |directory, who| {

@@ -32,7 +32,7 @@ use http::{Method, Uri};
 
 pub use client::{Client, ClientError, KEPT_RESPONSE_BYTES, MAX_RESPONSE_BYTES};
 use connector::ConnectError;
-pub use guard::{Guard, UrlRefused};
+pub use guard::{Guard, MAX_URL_BYTES, UrlRefused};
 pub use sockets::Sockets;
 
 type Cause = Box<dyn Error + Send + Sync>;

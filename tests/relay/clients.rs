@@ -49,6 +49,8 @@ pub enum Client {
     Webrick,
     /// PHP with `curl` and `sodium`, and nothing of Laravel's.
     Php,
+    /// Python with Schemathesis and the validator of `OpenAPI` documents.
+    Schemathesis,
 }
 
 impl Client {
@@ -67,6 +69,7 @@ impl Client {
             Self::Cryptography => &["-c", "import cryptography"],
             Self::Webrick => &["-e", "require 'webrick'; require 'openssl'"],
             Self::Php => &["-r", "curl_version(); sodium_crypto_sign_keypair();"],
+            Self::Schemathesis => &["-c", "import schemathesis, openapi_spec_validator"],
         };
         let reason = match self.command().args(probe).output() {
             Ok(output) if output.status.success() => return true,
@@ -137,13 +140,20 @@ impl Client {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// The program, in a folder, with everything but what it shall run.
+    pub fn in_folder(self, folder: &Path) -> Command {
+        let mut command = self.command();
+        command.current_dir(folder);
+        command
+    }
+
     /// The program, with everything but what it shall run; nothing of it leaves this machine.
     fn command(self) -> Command {
         let mut command = match self {
             Self::Curl | Self::Shell => Command::new("sh"),
             Self::Requests => Command::new(*WITH_REQUESTS),
             Self::Cryptography => Command::new(*WITH_CRYPTOGRAPHY),
-            Self::PythonVerifier => Command::new("python3"),
+            Self::PythonVerifier | Self::Schemathesis => Command::new("python3"),
             Self::Axios | Self::Fetch | Self::NodeVerifier => Command::new("node"),
             Self::Ruby | Self::Webrick => Command::new("ruby"),
             Self::Laravel | Self::Php => {
@@ -160,7 +170,13 @@ impl Client {
             }
         }
         command.env("NODE_PATH", installed("node/node_modules"));
-        command.env("PYTHONPATH", installed("python"));
+        command.env(
+            "PYTHONPATH",
+            installed(match self {
+                Self::Schemathesis => "contract",
+                _ => "python",
+            }),
+        );
         command
     }
 }

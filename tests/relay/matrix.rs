@@ -325,7 +325,7 @@ fn nothing_of_another_account_shows_on_any_route() {
         let path = other.path(route);
         let answer = ask(&relay, Some(&other.owner), "GET", &path, b"");
         // This one is sent to an address.
-        let fine = if path.ends_with("/listen") { 422 } else { 200 };
+        let fine = if path.ends_with("/listen") { 409 } else { 200 };
         assert_eq!(answer.status, fine, "{path}: {}", answer.text());
     }
     let event = samples::event("a", 2);

@@ -11,11 +11,13 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use self::view::{NewSecret, NewSubscription, SubscriptionView, Subscriptions, WholeSubscription};
-use super::body::{self, Patch};
+use super::body::{self, Patch, Whole};
 use super::error::ApiError;
 use super::gate::Caller;
+use super::openapi::shapes;
 use super::page::PageQuery;
 use super::{Answer, Relay, owned};
 use crate::actors::auth::Principal;
@@ -28,66 +30,106 @@ use crate::domain::signature::{MAX_LIVE_KEYS, SigningKey};
 use crate::domain::time;
 
 /// How long a replaced secret signs beside the new one where nothing else is said: a day.
-const OVERLAP_SECONDS: u64 = 24 * 3600;
+pub const OVERLAP_SECONDS: u64 = 24 * 3600;
 /// The longest that it may.
-const MAX_OVERLAP_SECONDS: u64 = 30 * 24 * 3600;
+pub const MAX_OVERLAP_SECONDS: u64 = 30 * 24 * 3600;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CreateSubscription)]
 struct Create {
+    #[schema(value_type = shapes::Url)]
     url: String,
+    #[schema(value_type = shapes::TypePatterns)]
     events: Vec<String>,
+    /// Only events that come in by this integration.
+    #[schema(value_type = Option<shapes::IntegrationId>)]
     integration_id: Option<String>,
+    #[schema(value_type = Option<shapes::Filter>)]
     filter: Option<Value>,
+    #[schema(value_type = Option<shapes::Description>)]
     description: Option<String>,
+    /// Without one the relay makes one.
+    #[schema(value_type = Option<shapes::Secret>)]
     secret: Option<String>,
+    #[schema(value_type = Option<shapes::Format>)]
     format: Option<String>,
     #[serde(default)]
+    #[schema(value_type = shapes::Headers)]
     headers: BTreeMap<String, String>,
-    max_in_flight: Option<u16>,
-    rate_limit: Option<u32>,
+    #[schema(value_type = Option<shapes::MaxInFlight>)]
+    max_in_flight: Option<Whole<u16>>,
+    #[schema(value_type = Option<shapes::AttemptRate>)]
+    rate_limit: Option<Whole<u32>>,
+    #[schema(value_type = Option<shapes::Ordering>)]
     ordering: Option<Value>,
+    #[schema(value_type = Option<shapes::RetrySchedule>)]
     retry_schedule: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = UpdateSubscription)]
 struct Update {
+    #[schema(value_type = Option<shapes::Url>)]
     url: Option<String>,
+    #[schema(value_type = Option<shapes::TypePatterns>)]
     events: Option<Vec<String>>,
     #[serde(default)]
+    #[schema(value_type = Option<shapes::Filter>)]
     filter: Patch<Value>,
     #[serde(default)]
+    #[schema(value_type = Option<shapes::Description>)]
     description: Patch<String>,
+    #[schema(value_type = Option<shapes::Format>)]
     format: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Option<shapes::Headers>)]
     headers: Patch<BTreeMap<String, String>>,
     #[serde(default)]
-    max_in_flight: Patch<u16>,
+    #[schema(value_type = Option<shapes::MaxInFlight>)]
+    max_in_flight: Patch<Whole<u16>>,
     #[serde(default)]
-    rate_limit: Patch<u32>,
+    #[schema(value_type = Option<shapes::AttemptRate>)]
+    rate_limit: Patch<Whole<u32>>,
+    #[schema(value_type = Option<shapes::Ordering>)]
     ordering: Option<Value>,
     #[serde(default)]
+    #[schema(value_type = Option<shapes::RetrySchedule>)]
     retry_schedule: Patch<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RotateSecret {
+    /// Without one the relay makes one.
+    #[schema(value_type = Option<shapes::Secret>)]
     secret: Option<String>,
-    overlap_seconds: u64,
+    #[schema(value_type = shapes::SecretOverlap)]
+    overlap_seconds: Whole<u64>,
 }
 
 impl Default for RotateSecret {
     fn default() -> Self {
         Self {
             secret: None,
-            overlap_seconds: OVERLAP_SECONDS,
+            overlap_seconds: Whole(OVERLAP_SECONDS),
         }
     }
 }
 
-/// Makes a subscription. Its secret is shown here and nowhere else.
+/// Makes a subscription
+///
+/// It gets the events that are accepted from now on. The answer shows the secret that its deliveries are signed with,
+/// once.
+#[utoipa::path(
+    post, path = "/v1/subscriptions", operation_id = "createSubscription", request_body = Create,
+    responses(
+        (status = 201, description = "The subscription and its secret.", body = NewSubscription),
+        (status = 404, description = "There is no such integration."),
+        (status = 409, description = "The account has as many subscriptions as it may."),
+    ),
+)]
 pub async fn create(
     caller: Caller,
     request: HttpRequest,
@@ -154,7 +196,13 @@ fn plan(
     Ok((subscription, key))
 }
 
-/// Lists the subscriptions that the caller may see.
+/// Lists subscriptions
+///
+/// Those that the caller may see, in the order in which they were made.
+#[utoipa::path(
+    get, path = "/v1/subscriptions", operation_id = "listSubscriptions", params(PageQuery),
+    responses((status = 200, description = "A page of subscriptions.", body = Subscriptions)),
+)]
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::SubscriptionsRead)?;
     let query: PageQuery = body::query(&request)?;
@@ -166,7 +214,13 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
     }))
 }
 
-/// Shows a subscription, and how its deliveries stand.
+/// Shows a subscription, and how its deliveries stand
+///
+/// Of its headers the names, of its secret nothing.
+#[utoipa::path(
+    get, path = "/v1/subscriptions/{id}", operation_id = "showSubscription",
+    responses((status = 200, description = "The subscription.", body = WholeSubscription)),
+)]
 pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::SubscriptionsRead)?;
     let subscription: Arc<Subscription> = owned::find(&relay.directory.view().read(), &who, &id)?;
@@ -176,8 +230,14 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
     Ok(HttpResponse::Ok().json(whole))
 }
 
-/// Changes a subscription. What it wants counts for events that are accepted afterwards, everything else
-/// from the next attempt on.
+/// Changes a subscription
+///
+/// What is not named stays as it is; `null` clears what may be without a value. `events`, `filter` and `ordering` count
+/// for events that are accepted afterwards, everything else from the next attempt on.
+#[utoipa::path(
+    patch, path = "/v1/subscriptions/{id}", operation_id = "updateSubscription", request_body = Update,
+    responses((status = 200, description = "The subscription.", body = SubscriptionView)),
+)]
 pub async fn update(
     caller: Caller,
     request: HttpRequest,
@@ -221,7 +281,17 @@ fn updated(relay: &Relay, old: &Subscription, update: Update) -> Result<Subscrip
     Ok(new)
 }
 
-/// Gives a subscription a new signing key. For a while the old one signs, too, in the same header.
+/// Gives a subscription a new secret
+///
+/// The answer shows it, once. For `overlap_seconds` the old one signs, too, in the same header.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/rotate-secret", operation_id = "rotateSecret",
+    request_body = Option<RotateSecret>,
+    responses(
+        (status = 200, description = "The new secret.", body = NewSecret),
+        (status = 409, description = "As many secrets sign already as may."),
+    ),
+)]
 pub async fn rotate_secret(
     caller: Caller,
     request: HttpRequest,
@@ -231,7 +301,8 @@ pub async fn rotate_secret(
 ) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
     let rotate: RotateSecret = body::json_or_nothing(&request, payload, &relay.arriving).await?;
-    if rotate.overlap_seconds > MAX_OVERLAP_SECONDS {
+    let Whole(overlap_seconds) = rotate.overlap_seconds;
+    if overlap_seconds > MAX_OVERLAP_SECONDS {
         let message = format!("overlap_seconds must be from 0 to {MAX_OVERLAP_SECONDS}");
         return Err(ApiError::Invalid(message).into());
     }
@@ -240,7 +311,7 @@ pub async fn rotate_secret(
     let rotated = relay.change(who, Action::SecretRotated, move |directory, who| {
         let subscription: Arc<Subscription> = owned::find(directory, who, &id)?;
         let (now_ms, id) = (now_ms(), subscription.id);
-        let ends_at_ms = now_ms + rotate.overlap_seconds * 1000;
+        let ends_at_ms = now_ms + overlap_seconds * 1000;
         let mut keys = vec![LiveKey {
             secret: vault.seal(&new, id)?,
             ends_at_ms: None,
@@ -269,7 +340,13 @@ pub async fn rotate_secret(
     }))
 }
 
-/// Deletes a subscription and cancels what is open for it. No attempt starts after the answer.
+/// Deletes a subscription
+///
+/// What is open for it is cancelled. No attempt starts after the answer.
+#[utoipa::path(
+    delete, path = "/v1/subscriptions/{id}", operation_id = "deleteSubscription",
+    responses((status = 204, description = "It is gone.")),
+)]
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::SubscriptionsWrite)?;
     let deleted = relay.change(who, Action::SubscriptionDeleted, move |directory, who| {
@@ -280,7 +357,13 @@ pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Ans
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Lets events wait instead of sending them.
+/// Pauses a subscription
+///
+/// Its events wait instead of being sent.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/pause", operation_id = "pauseSubscription",
+    responses((status = 200, description = "The subscription.", body = SubscriptionView)),
+)]
 pub async fn pause(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let status = SubscriptionStatus::Paused {
         reason: "paused by request".to_owned(),
@@ -288,7 +371,13 @@ pub async fn pause(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answ
     set_status(caller, &relay, id.into_inner(), status).await
 }
 
-/// Sends again, what has waited first.
+/// Resumes a subscription
+///
+/// Its events are sent again, in order: what has waited first.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/resume", operation_id = "resumeSubscription",
+    responses((status = 200, description = "The subscription.", body = SubscriptionView)),
+)]
 pub async fn resume(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     set_status(caller, &relay, id.into_inner(), SubscriptionStatus::Active).await
 }

@@ -16,19 +16,20 @@ use crate::domain::ids::SubscriptionId;
 use crate::domain::ordering::{KeyPath, Ordering};
 use crate::domain::retry::Schedule;
 use crate::domain::signature::{SigningKey, SigningSecret};
+use crate::http::body::Whole;
 use crate::http::error::ApiError;
 use crate::outbound::{Guard, UrlRefused};
 
 /// Random bytes in a secret that is made here.
 const SECRET_BYTES: usize = 32;
 /// The most headers of its own that a subscription sends.
-const MAX_HEADERS: usize = 32;
+pub const MAX_HEADERS: usize = 32;
 /// The longest value of one.
-const MAX_HEADER_BYTES: usize = 4096;
+pub const MAX_HEADER_BYTES: usize = 4096;
 /// Stands where a header's value is not shown.
 pub const HIDDEN: &str = "***";
 /// Headers that say how a message is sent, or that are the relay's own.
-const OWN_HEADERS: [&str; 16] = [
+pub const OWN_HEADERS: [&str; 16] = [
     "accept-encoding",
     "connection",
     "content-encoding",
@@ -46,7 +47,8 @@ const OWN_HEADERS: [&str; 16] = [
     "upgrade",
     "user-agent",
 ];
-const OWN_PREFIXES: [&str; 3] = ["webhook-", "x-postrider-", "ce-"];
+/// The same by what they begin with.
+pub const OWN_PREFIXES: [&str; 3] = ["webhook-", "x-postrider-", "ce-"];
 
 pub fn invalid(field: &str, error: &dyn std::fmt::Display) -> ApiError {
     ApiError::Invalid(format!("{field}: {error}"))
@@ -76,7 +78,7 @@ pub fn description(text: String) -> Result<String, ApiError> {
     }
 }
 
-pub fn in_flight(limit: u16) -> Result<u16, ApiError> {
+pub fn in_flight(Whole(limit): Whole<u16>) -> Result<u16, ApiError> {
     if (1..=MAX_IN_FLIGHT).contains(&limit) {
         Ok(limit)
     } else {
@@ -86,7 +88,7 @@ pub fn in_flight(limit: u16) -> Result<u16, ApiError> {
 }
 
 /// Attempts a second.
-pub fn rate(limit: u32) -> Result<u32, ApiError> {
+pub fn rate(Whole(limit): Whole<u32>) -> Result<u32, ApiError> {
     if (1..=MAX_RATE).contains(&limit) {
         Ok(limit)
     } else {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::reading;
 use crate::actors::samples::Shaken;
@@ -20,6 +21,7 @@ use crate::http::body;
 use crate::http::deliveries::AttemptView;
 use crate::http::error::ApiError;
 use crate::http::gate::Caller;
+use crate::http::openapi::shapes;
 use crate::http::{Answer, Relay, owned};
 
 /// What a relay calls itself where nobody gives it a name.
@@ -33,23 +35,40 @@ struct Trial {
 }
 
 /// What came of a sample.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Tested {
+    #[schema(example = true)]
     delivered: bool,
+    #[schema(value_type = shapes::EventUuid)]
     webhook_id: EventId,
     #[serde(flatten)]
     attempt: AttemptView,
 }
 
 /// What came of a handshake.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Handshake {
+    #[schema(example = "relay.example.com")]
     origin: String,
+    #[schema(example = true)]
     allowed: bool,
+    #[schema(value_type = Option<shapes::AllowedRate>, required)]
     allowed_rate_per_minute: Option<RateView>,
+    #[schema(required, example = 200)]
     status_code: Option<u16>,
+    #[schema(required, example = json!(null))]
     error: Option<&'static str>,
+    #[schema(example = 42)]
     duration_ms: u64,
+}
+
+/// Either of what was asked for.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code)] // It only says what an answer may be.
+enum TestResult {
+    Sample(Tested),
+    Handshake(Handshake),
 }
 
 #[derive(Serialize)]
@@ -59,7 +78,15 @@ enum RateView {
     Any(&'static str),
 }
 
-/// Tries an endpoint once, and says what came of it.
+/// Tries an endpoint once, and says what came of it
+///
+/// It is sent a signed sample, `postrider.test`. With `{"handshake": true}` it is sent none, and asked instead, as
+/// `CloudEvents` has it, whether it wants to be sent to by `origin`.
+#[utoipa::path(
+    post, path = "/v1/subscriptions/{id}/test", operation_id = "testSubscription",
+    request_body = Option<shapes::Trial>,
+    responses((status = 200, description = "What came of it, also of a failure.", body = TestResult)),
+)]
 pub async fn test(
     caller: Caller,
     request: HttpRequest,

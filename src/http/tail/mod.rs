@@ -21,9 +21,11 @@ use tokio::sync::mpsc;
 
 use self::follow::{Follower, Mark};
 pub use self::steps::json;
+pub use self::wanted::MAX_TEXT_BYTES;
 use self::wanted::{Query, Wanted};
 use super::error::ApiError;
 use super::gate::Caller;
+use super::openapi::shapes;
 use super::{Answer, Relay, body};
 use crate::actors::now_ms;
 use crate::domain::ids::EventId;
@@ -34,7 +36,26 @@ const LAST_EVENT_ID: &str = "last-event-id";
 /// Chunks that wait for a connection, beside the one that it is being sent.
 const CHUNKS_AHEAD: usize = 1;
 
-/// Follows the log.
+/// What happens, as it happens, as server-sent events
+///
+/// `event.accepted` for each event once it is on disk, `delivery.attempt` for each attempt, `delivery.settled` for each
+/// delivery that is delivered, dead or cancelled, and `tail.missed` where a reader was too slow: `{"missed", "after"}`,
+/// how much it missed and the id to come back with for it.
+///
+/// Data is one JSON object. Each message has an id; whoever comes back with the last one it saw, in `Last-Event-ID`,
+/// misses nothing and sees nothing twice, also when the relay was started anew. With `follow=false` the stream ends
+/// where nothing more has happened yet.
+#[utoipa::path(
+    get, path = "/v1/tail", operation_id = "tail",
+    params(
+        Query,
+        ("Last-Event-ID" = Option<shapes::Cursor>, Header, description = "The id of the last message that was seen."),
+    ),
+    responses((
+        status = 200, description = "The stream.", body = String, content_type = "text/event-stream",
+        example = "retry: 1000\nid: 5m0u\n\nevent: event.accepted\nid: 8d2k\ndata: {\"uuid\":\"01a1ff79-3ae3-7000-9f23-e12f1c0d9d8c\"}\n\n",
+    )),
+)]
 pub async fn tail(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::EventsRead)?;
     let query: Query = body::query(&request)?;

@@ -1,6 +1,7 @@
 //! What a reader asked for.
 
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::steps::status;
 use crate::domain::delivery::{Attempt, Status};
@@ -8,21 +9,34 @@ use crate::domain::event::EventMeta;
 use crate::domain::event_type::TypePattern;
 use crate::domain::ids::{IntegrationId, SubscriptionId};
 use crate::http::error::ApiError;
+use crate::http::openapi::shapes;
 use crate::http::search;
 
 /// The longest text that can be looked for.
-const MAX_TEXT_BYTES: usize = 256;
+pub const MAX_TEXT_BYTES: usize = 256;
 
 /// As it is asked.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Query {
+    /// Only what is about events of these types.
+    #[param(value_type = Option<shapes::TypePattern>)]
     r#type: Option<String>,
+    /// Only what is about events that came in by this integration.
+    #[param(value_type = Option<shapes::IntegrationId>)]
     integration_id: Option<String>,
+    /// Only attempts and ends of deliveries to this subscription.
+    #[param(value_type = Option<shapes::SubscriptionId>)]
     subscription_id: Option<String>,
+    /// Only attempts and ends after which a delivery stands so.
+    #[param(value_type = Option<shapes::TriedStatus>)]
     status: Option<Status>,
+    /// Only what this text is in, or whose event's body it is in.
+    #[param(value_type = Option<shapes::SearchText>)]
     text: Option<String>,
     /// From when on.
+    #[param(value_type = Option<shapes::Time>)]
     since: Option<String>,
     /// Whether to go on with what happens from now on; yes, if nothing is said.
     pub follow: Option<bool>,

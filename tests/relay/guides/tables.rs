@@ -73,7 +73,7 @@ fn every_alert_is_explained_and_no_other() {
 
 #[test]
 fn every_word_of_the_api_is_explained_and_no_other() {
-    let errors = file("src/http/error.rs");
+    let errors = file("src/http/error/mod.rs");
     let words = part(&errors, "fn kind(", "\n    }\n")
         .split('"')
         .skip(1)

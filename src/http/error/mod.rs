@@ -4,11 +4,14 @@
 //! exactly `error`, `message` and `timestamp`. Where the two documents of the project's origin give a
 //! text, it is that text to the letter. Nothing here ever holds a key, a secret or a payload.
 
+mod said;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpResponse, HttpResponseBuilder};
-use serde::Serialize;
+use serde_json::Value;
 
+pub use self::said::{IngestBody, ManageBody};
 use crate::actors::Unavailable;
 use crate::actors::auth::AuthError;
 use crate::actors::directory::ChangeError;
@@ -103,19 +106,6 @@ pub enum Dialect {
     Manage,
 }
 
-#[derive(Serialize)]
-struct IngestBody<'a> {
-    error: &'a str,
-    message: &'a str,
-}
-
-#[derive(Serialize)]
-struct ManageBody<'a> {
-    error: &'a str,
-    message: &'a str,
-    timestamp: String,
-}
-
 impl ApiError {
     /// An error of the relay itself: logged here, once, and not shown.
     pub fn internal(error: &dyn std::fmt::Display) -> Self {
@@ -145,27 +135,37 @@ impl ApiError {
 
     /// The answer.
     pub fn response(&self, dialect: Dialect) -> HttpResponse {
-        let (status, word, title) = self.kind();
-        let mut response = HttpResponseBuilder::new(status);
+        let mut response = HttpResponseBuilder::new(self.kind().0);
         if let Some(seconds) = self.retry_after_seconds() {
             response.insert_header((RETRY_AFTER, seconds));
         }
         match dialect {
-            Dialect::Ingest => {
-                let (error, message) = self.ingest_words(title);
-                response.json(IngestBody {
-                    error,
-                    message: &message,
-                })
-            }
-            Dialect::Manage => {
-                let timestamp = time::rfc3339_seconds(now_ms());
-                response.json(ManageBody {
-                    error: word,
-                    message: &self.manage_message(),
-                    timestamp,
-                })
-            }
+            Dialect::Ingest => response.json(self.ingest_body()),
+            Dialect::Manage => response.json(self.manage_body(now_ms())),
+        }
+    }
+
+    /// Status and body as they would be at this time, for the description of the interface.
+    pub fn example(&self, dialect: Dialect, at_ms: u64) -> serde_json::Result<(u16, Value)> {
+        let body = match dialect {
+            Dialect::Ingest => serde_json::to_value(self.ingest_body()),
+            Dialect::Manage => serde_json::to_value(self.manage_body(at_ms)),
+        };
+        Ok((self.kind().0.as_u16(), body?))
+    }
+
+    fn ingest_body(&self) -> IngestBody {
+        let (_, _, title) = self.kind();
+        let (error, message) = self.ingest_words(title);
+        IngestBody { error, message }
+    }
+
+    fn manage_body(&self, at_ms: u64) -> ManageBody {
+        let (_, error, _) = self.kind();
+        ManageBody {
+            error,
+            message: self.manage_message(),
+            timestamp: time::rfc3339_seconds(at_ms),
         }
     }
 

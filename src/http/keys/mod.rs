@@ -4,14 +4,17 @@
 //! A key is shown once, in the answer that makes it. Nobody can give a key more than he holds himself, nor
 //! learn the secret of a key that may do more than his own.
 
+mod view;
+
 use std::sync::Arc;
 
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 
-use super::body::Patch;
+pub use self::view::NewKey;
+use self::view::{AskedQuota, Create, KeyView, Keys, Rotate, RotatedKey, Update};
+use super::body::{Patch, Whole};
 use super::error::ApiError;
 use super::gate::Caller;
 use super::page::PageQuery;
@@ -21,120 +24,30 @@ use crate::actors::now_ms;
 use crate::domain::api_key::{self, Environment, KeyHash};
 use crate::domain::audit::Action;
 use crate::domain::directory::{Change, KeyRecord, MAX_NAME_BYTES, PreviousSecret};
-use crate::domain::ids::{IntegrationId, KeyId};
+use crate::domain::ids::KeyId;
 use crate::domain::permission::{Permission, Permissions};
 use crate::domain::rate::Quota;
 use crate::domain::time;
 
 /// The longest window that a key's own limit may have: a day.
-const MAX_WINDOW_SECONDS: u64 = 24 * 3600;
+pub const MAX_WINDOW_SECONDS: u64 = 24 * 3600;
 /// The longest time for which a rotated key's old secret may still open: a week.
-const MAX_OVERLAP_SECONDS: u64 = 7 * 24 * 3600;
+pub const MAX_OVERLAP_SECONDS: u64 = 7 * 24 * 3600;
 /// The highest limit that a key may have.
-const MAX_LIMIT: u32 = 1_000_000;
+pub const MAX_LIMIT: u32 = 1_000_000;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Create {
-    name: String,
-    permissions: Option<Vec<String>>,
-    integration_id: Option<String>,
-    environment: Option<Environment>,
-    expires_at: Option<String>,
-    rate_limit: Option<QuotaView>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Update {
-    name: Option<String>,
-    permissions: Option<Vec<String>>,
-    #[serde(default)]
-    expires_at: Patch<String>,
-    #[serde(default)]
-    rate_limit: Patch<QuotaView>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rotate {
-    #[serde(default)]
-    overlap_seconds: u64,
-}
-
-#[derive(Serialize)]
-struct RotatedKey {
-    #[serde(flatten)]
-    new: NewKey,
-    previous_expires_at: Option<String>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct QuotaView {
-    limit: u32,
-    window_seconds: u64,
-}
-
-/// A key as lists show it; never the key itself.
-#[derive(Serialize)]
-struct KeyView {
-    id: KeyId,
-    name: String,
-    last_used_at: Option<String>,
-    created_at: String,
-    permissions: Vec<&'static str>,
-    integration_id: Option<IntegrationId>,
-    environment: Environment,
-    expires_at: Option<String>,
-    rate_limit: Option<QuotaView>,
-}
-
-/// A key that was just made, with the key itself.
-#[derive(Serialize)]
-pub struct NewKey {
-    #[serde(flatten)]
-    view: KeyView,
-    key: String,
-}
-
-#[derive(Serialize)]
-struct Keys {
-    keys: Vec<KeyView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
-impl KeyView {
-    fn of(key: &KeyRecord) -> Self {
-        Self {
-            id: key.id,
-            name: key.name.clone(),
-            last_used_at: key.last_used_at_ms.map(time::rfc3339_seconds),
-            created_at: time::rfc3339_seconds(key.created_at_ms),
-            permissions: key.permissions.names(),
-            integration_id: key.integration,
-            environment: key.environment,
-            expires_at: key.expires_at_ms.map(time::rfc3339_seconds),
-            rate_limit: key.quota.map(|quota| QuotaView {
-                limit: quota.limit,
-                window_seconds: quota.window_ms / 1000,
-            }),
-        }
-    }
-}
-
-impl NewKey {
-    /// A record and the key it was made for.
-    pub fn of(record: &KeyRecord, key: &SecretString) -> Self {
-        Self {
-            view: KeyView::of(record),
-            key: key.expose_secret().to_owned(),
-        }
-    }
-}
-
-/// Makes a key. It can never be granted what its maker does not have.
+/// Makes an API key
+///
+/// The answer shows the key, once. Without `permissions` it may do what its maker may; it can never be granted what
+/// its maker does not have, ends no later, and has no higher limit.
+#[utoipa::path(
+    post, path = "/v1/account/api-keys", operation_id = "createApiKey", request_body = Create,
+    responses(
+        (status = 201, description = "The key.", body = NewKey),
+        (status = 404, description = "There is no such integration."),
+        (status = 409, description = "The account has as many keys as it may."),
+    ),
+)]
 pub async fn create(
     caller: Caller,
     request: HttpRequest,
@@ -236,17 +149,18 @@ pub fn name(name: &str) -> Result<String, ApiError> {
     }
 }
 
-fn quota(view: QuotaView) -> Result<Quota, ApiError> {
-    let fits = (1..=MAX_LIMIT).contains(&view.limit)
-        && (1..=MAX_WINDOW_SECONDS).contains(&view.window_seconds);
+fn quota(asked: AskedQuota) -> Result<Quota, ApiError> {
+    let (Whole(limit), Whole(window_seconds)) = (asked.limit, asked.window_seconds);
+    let fits =
+        (1..=MAX_LIMIT).contains(&limit) && (1..=MAX_WINDOW_SECONDS).contains(&window_seconds);
     if !fits {
         return Err(ApiError::Invalid(format!(
             "rate_limit: limit must be from 1 to {MAX_LIMIT} and window_seconds from 1 to {MAX_WINDOW_SECONDS}"
         )));
     }
     Ok(Quota {
-        limit: view.limit,
-        window_ms: view.window_seconds * 1000,
+        limit,
+        window_ms: window_seconds * 1000,
     })
 }
 
@@ -260,7 +174,13 @@ fn expiry(text: &str) -> Result<u64, ApiError> {
         })
 }
 
-/// Lists the keys that the caller may see.
+/// Lists API keys
+///
+/// Those that the caller may see, in the order in which they were made; never the keys themselves.
+#[utoipa::path(
+    get, path = "/v1/account/api-keys", operation_id = "listApiKeys", params(PageQuery),
+    responses((status = 200, description = "A page of keys.", body = Keys)),
+)]
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::KeysRead)?;
     let query: PageQuery = body::query(&request)?;
@@ -269,14 +189,27 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
     Ok(HttpResponse::Ok().json(Keys { keys, next_cursor }))
 }
 
-/// Shows a key's metadata.
+/// Shows an API key's metadata
+///
+/// Never the key itself. `last_used_at` may be some seconds old.
+#[utoipa::path(
+    get, path = "/v1/account/api-keys/{id}", operation_id = "showApiKey",
+    responses((status = 200, description = "The key's metadata.", body = KeyView)),
+)]
 pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::KeysRead)?;
     let key: Arc<KeyRecord> = owned::find(&relay.directory.view().read(), &who, &id)?;
     Ok(HttpResponse::Ok().json(KeyView::of(&key)))
 }
 
-/// Changes a key: its name, what it may do, when it ends, its limit.
+/// Changes an API key
+///
+/// Its name, what it may do, when it ends, its limit. What is not named stays as it is. Nobody changes a key that may
+/// do more than his own.
+#[utoipa::path(
+    patch, path = "/v1/account/api-keys/{id}", operation_id = "updateApiKey", request_body = Update,
+    responses((status = 200, description = "The key's metadata.", body = KeyView)),
+)]
 pub async fn update(
     caller: Caller,
     request: HttpRequest,
@@ -321,7 +254,14 @@ fn updated(who: &Principal, key: &KeyRecord, update: Update) -> Result<KeyRecord
     })
 }
 
-/// Gives a key a new secret. The old one opens for as long as is asked for.
+/// Gives an API key a new secret
+///
+/// The answer shows it, once. The old one opens for `overlap_seconds` more; without, it does not any more.
+#[utoipa::path(
+    post, path = "/v1/account/api-keys/{id}/rotate", operation_id = "rotateApiKey",
+    request_body = Option<Rotate>,
+    responses((status = 200, description = "The key with its new secret.", body = RotatedKey)),
+)]
 pub async fn rotate(
     caller: Caller,
     request: HttpRequest,
@@ -331,7 +271,8 @@ pub async fn rotate(
 ) -> Answer {
     let who = caller.with(Permission::KeysWrite)?;
     let rotate: Rotate = body::json_or_nothing(&request, payload, &relay.arriving).await?;
-    if rotate.overlap_seconds > MAX_OVERLAP_SECONDS {
+    let Whole(overlap_seconds) = rotate.overlap_seconds;
+    if overlap_seconds > MAX_OVERLAP_SECONDS {
         let message = format!("overlap_seconds must be from 0 to {MAX_OVERLAP_SECONDS}");
         return Err(ApiError::Invalid(message).into());
     }
@@ -341,7 +282,7 @@ pub async fn rotate(
             return Err(ApiError::Forbidden);
         }
         let secret = api_key::generate(key.environment, getrandom::fill)?;
-        let overlap_ms = rotate.overlap_seconds * 1000;
+        let overlap_ms = overlap_seconds * 1000;
         let previous = (overlap_ms > 0).then(|| PreviousSecret {
             hash: key.hash,
             ends_at_ms: now_ms() + overlap_ms,
@@ -362,7 +303,13 @@ pub async fn rotate(
     }))
 }
 
-/// Deletes a key. A request that begins after the answer is refused.
+/// Deletes an API key
+///
+/// A request with it that begins after the answer is refused.
+#[utoipa::path(
+    delete, path = "/v1/account/api-keys/{id}", operation_id = "deleteApiKey",
+    responses((status = 204, description = "It is gone.")),
+)]
 pub async fn delete(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::KeysWrite)?;
     let deleted = relay.change(who, Action::KeyDeleted, move |directory, who| {

@@ -4,27 +4,28 @@
 //! show the deliveries of the newest event first, and look at a bounded number of events or
 //! deliveries, so a page may be shorter than its limit while there is more to come.
 
+mod view;
+
 use std::sync::Arc;
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+pub use self::view::{AttemptView, DeliveryView, ListedDelivery};
+use self::view::{Deliveries, Query};
 use super::error::ApiError;
-
 use super::gate::Caller;
 use super::page::PageQuery;
 use super::search::{self, Wanted};
 use super::{Answer, Relay, blocking, body};
 use crate::actors::auth::Principal;
 use crate::actors::deliveries::{self, Known};
-use crate::domain::delivery::{Attempt, OpenState, Status};
-use crate::domain::directory::{Subscription, SubscriptionStatus};
+use crate::domain::delivery::Status;
 use crate::domain::event::Place;
 use crate::domain::event_type::EventType;
 use crate::domain::ids::{DeliveryId, EventId, SubscriptionId};
 use crate::domain::permission::Permission;
-use crate::domain::time;
 use crate::store::ledger::backlog as open;
 use crate::store::state::rows::Slot;
 
@@ -32,101 +33,6 @@ use crate::store::state::rows::Slot;
 const MAX_PAGE_EVENTS: usize = 200;
 /// Open deliveries that one page may look at.
 const MAX_PAGE_OPEN: usize = 1000;
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Query {
-    limit: Option<usize>,
-    cursor: Option<String>,
-    status: Option<Status>,
-    subscription_id: Option<String>,
-    event_type: Option<String>,
-    since: Option<String>,
-    until: Option<String>,
-}
-
-/// An attempt as it is shown.
-#[derive(Debug, Serialize)]
-pub struct AttemptView {
-    number: u16,
-    started_at: String,
-    duration_ms: u32,
-    /// Of that: looking up the name, and connecting; absent where a connection was open already, and where
-    /// it did not come to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resolve_ms: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connect_ms: Option<u32>,
-    /// From the beginning to the head of the response.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_byte_ms: Option<u32>,
-    status_code: Option<u16>,
-    error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<String>,
-}
-
-/// A delivery and its attempts.
-#[derive(Debug, Serialize)]
-pub struct DeliveryView {
-    id: String,
-    event_uuid: EventId,
-    /// To whom.
-    pub subscription_id: SubscriptionId,
-    status: Status,
-    next_attempt_at: Option<String>,
-    attempts: Vec<AttemptView>,
-}
-
-#[derive(Debug, Serialize)]
-struct ListedDelivery {
-    #[serde(flatten)]
-    delivery: DeliveryView,
-    event: EventType,
-}
-
-#[derive(Serialize)]
-struct Deliveries {
-    deliveries: Vec<ListedDelivery>,
-    next_cursor: Option<String>,
-}
-
-impl DeliveryView {
-    fn of(known: &Known, subscription: Option<&Subscription>) -> Self {
-        let active = subscription.is_some_and(|it| it.status == SubscriptionStatus::Active);
-        let due_ms = match known.open.map(|entry| entry.delivery.state) {
-            Some(OpenState::Retrying { due_ms }) if active => Some(due_ms),
-            _ => None,
-        };
-        let made = known.attempts.iter().filter(|attempt| attempt.was_made());
-        Self {
-            id: known.id.to_string(),
-            event_uuid: known.id.event,
-            subscription_id: known.id.subscription,
-            status: known.status(subscription.is_some()),
-            next_attempt_at: due_ms.map(time::rfc3339),
-            attempts: made.map(AttemptView::of).collect(),
-        }
-    }
-}
-
-impl AttemptView {
-    /// What an attempt met.
-    pub fn of(attempt: &Attempt) -> Self {
-        let head = &attempt.response_head;
-        Self {
-            number: attempt.number,
-            started_at: time::rfc3339(attempt.started_at_ms),
-            duration_ms: attempt.duration_ms,
-            resolve_ms: attempt.timing.resolve_ms,
-            connect_ms: attempt.timing.connect_ms,
-            first_byte_ms: attempt.timing.first_byte_ms,
-            status_code: attempt.status,
-            error: attempt.error.clone(),
-            response: (!head.is_empty()).then(|| String::from_utf8_lossy(head).into_owned()),
-        }
-    }
-}
 
 /// Every delivery of an event, by subscription.
 pub async fn of_event(
@@ -143,7 +49,14 @@ pub async fn of_event(
     Ok(deliveries.collect())
 }
 
-/// Deliveries, those of the newest event first.
+/// Lists deliveries
+///
+/// Those of the newest event first. A page looks at a bounded number of events or deliveries, so it may be
+/// shorter than its limit, or empty, while there is more to come: go on as long as there is a `next_cursor`.
+#[utoipa::path(
+    get, path = "/v1/deliveries", operation_id = "listDeliveries", params(Query),
+    responses((status = 200, description = "A page of deliveries.", body = Deliveries)),
+)]
 pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> Answer {
     let who = caller.with(Permission::EventsRead)?;
     let query: Query = body::query(&request)?;
@@ -373,7 +286,13 @@ pub async fn find(relay: &Relay, who: Principal, id: &str) -> Result<Found, ApiE
     })
 }
 
-/// One delivery and its attempts.
+/// Shows a delivery and its attempts
+///
+/// A delivery is found as long as its event is kept.
+#[utoipa::path(
+    get, path = "/v1/deliveries/{id}", operation_id = "showDelivery",
+    responses((status = 200, description = "The delivery.", body = ListedDelivery)),
+)]
 pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answer {
     let who = caller.with(Permission::EventsRead)?;
     let found = find(&relay, who, &id).await?;
