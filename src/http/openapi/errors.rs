@@ -57,6 +57,31 @@ pub fn answer(
     answer
 }
 
+/// What differs between the two prefixes in what their errors say.
+struct Words {
+    wrong: &'static str,
+    media_type: &'static str,
+    malformed: &'static str,
+    too_large: &'static str,
+    limit_bytes: usize,
+}
+
+const OF_INGEST: Words = Words {
+    wrong: "The field `event` is missing",
+    media_type: "Content-Type must be application/json or application/cloudevents+json",
+    malformed: "The body is not valid JSON: expected a value at byte 0",
+    too_large: "The body, or an event in it, is larger than the operator allows.",
+    limit_bytes: 256 << 10,
+};
+
+const OF_MANAGEMENT: Words = Words {
+    wrong: "limit must be from 1 to 100",
+    media_type: "Content-Type must be application/json",
+    malformed: "The body is not valid JSON: EOF while parsing an object at line 1 column 1",
+    too_large: "The body is larger than 64 KiB.",
+    limit_bytes: MAX_MANAGE_BYTES,
+};
+
 fn refusals(dialect: Dialect) -> Vec<Refusal> {
     let is_ingest = dialect == Dialect::Ingest;
     let mut unauthorized = vec![
@@ -69,31 +94,13 @@ fn refusals(dialect: Dialect) -> Vec<Refusal> {
     } else {
         unauthorized.push(("format", ApiError::Auth(AuthError::Format)));
     }
-    let wrong = if is_ingest {
-        "The field `event` is missing"
-    } else {
-        "limit must be from 1 to 100"
-    };
-    let media_type = if is_ingest {
-        "Content-Type must be application/json or application/cloudevents+json"
-    } else {
-        "Content-Type must be application/json"
-    };
-    let malformed = if is_ingest {
-        "The body is not valid JSON: expected a value at byte 0"
-    } else {
-        "The body is not valid JSON: EOF while parsing an object at line 1 column 1"
-    };
-    let too_large = if is_ingest {
-        "The body, or an event in it, is larger than the operator allows."
-    } else {
-        "The body is larger than 64 KiB."
-    };
-    let limit_bytes = if is_ingest {
-        256 << 10
-    } else {
-        MAX_MANAGE_BYTES
-    };
+    let Words {
+        wrong,
+        media_type,
+        malformed,
+        too_large,
+        limit_bytes,
+    } = if is_ingest { OF_INGEST } else { OF_MANAGEMENT };
     let retry_after_seconds = 42;
     vec![
         (
