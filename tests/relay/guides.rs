@@ -55,7 +55,7 @@ fn there_is_no_guide_but_these() {
     let files = std::fs::read_dir(folder).unwrap();
     let mut files: Vec<_> = files
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".md"))
+        .filter(|name| Path::new(name).extension().is_some_and(|it| it == "md"))
         .collect();
     files.sort();
     assert_eq!(files, GUIDES);
