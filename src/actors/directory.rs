@@ -23,6 +23,8 @@ use super::queue::{QueueError, QueueHandle};
 use crate::domain::audit::Deed;
 use crate::domain::directory::{Change, Directory};
 
+/// The target of lines that tell what was done.
+const TARGET: &str = "audit";
 const MAILBOX: usize = 64;
 
 /// Why a change was not made.
@@ -161,6 +163,6 @@ fn tell(change: &Change) {
             target,
             ..
         } = &**deed;
-        log::info!(account:%, by:%, id:% = target; "{}", action.name());
+        log::info!(target: TARGET, account:%, by:%, id:% = target; "{}", action.name());
     }
 }

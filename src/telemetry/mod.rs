@@ -20,6 +20,8 @@ use crate::config::{self, LogFormat, LogLevels};
 
 /// The target of the relay's own records begins with the crate's name.
 const OUR_TARGET: &str = env!("CARGO_CRATE_NAME");
+/// The target of what was done, which is never left out.
+const AUDIT: &str = "audit";
 /// Logs what strangers send as errors of ours, a line for each.
 const SILENT_TARGET: &str = "actix_http";
 
@@ -111,6 +113,7 @@ fn level_of(target: &str, levels: LogLevels) -> LevelFilter {
     match target {
         config::ACCESS => levels.access,
         config::ATTEMPT => levels.attempt,
+        AUDIT => levels.relay,
         _ if is_in(OUR_TARGET) => levels.relay,
         _ if is_in(SILENT_TARGET) => LevelFilter::Off,
         _ => levels.relay.min(LevelFilter::Warn),
@@ -124,7 +127,9 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) && self.repeats.admit(record, Utc::now().timestamp()) {
+        let admits =
+            || record.target() == AUDIT || self.repeats.admit(record, Utc::now().timestamp());
+        if self.enabled(record.metadata()) && admits() {
             self.writer.log(record);
         }
     }
@@ -154,6 +159,7 @@ mod tests {
             ("actix_http::h1", LevelFilter::Off),
             ("access", LevelFilter::Debug),
             ("attempt", LevelFilter::Off),
+            ("audit", LevelFilter::Trace),
         ] {
             assert_eq!(level_of(target, levels), level, "{target}");
         }
