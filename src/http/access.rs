@@ -3,6 +3,7 @@
 //! It tells the route and never the path: paths hold integration keys, and whatever else somebody mistook
 //! for one. Nothing of headers, queries or bodies is in it.
 
+use std::fmt;
 use std::time::Instant;
 
 use actix_web::HttpMessage;
@@ -57,11 +58,9 @@ pub async fn log(
     Ok(response)
 }
 
+/// Nothing of it is made up before the line is known to be written: most are left out under load.
 fn write<B>(response: &ServiceResponse<B>, began: Instant) {
     let request = response.request();
-    let route = request.match_pattern();
-    let relay = request.app_data::<Data<Relay>>();
-    let client = relay.and_then(|relay| client_address::of(request, &relay.trusted_proxies));
     let asker = request.extensions().get::<Asker>().copied();
     // Whoever asks for more gets all of them; at `info` there are only so many a second.
     let level = if log_enabled!(target: TARGET, Level::Debug) {
@@ -69,20 +68,46 @@ fn write<B>(response: &ServiceResponse<B>, began: Instant) {
     } else {
         Level::Info
     };
-    let account = asker.map(|it| it.account.to_string());
-    let by = asker.map(|it| it.by.to_string());
-    let client = client.map(|it| it.to_string());
     log::log!(
         target: TARGET, level,
         method:% = request.method(),
-        route = route.as_deref(),
+        route:% = Route(request),
         status = response.status().as_u16(),
         duration_ms = duration_ms(began),
-        account = account.as_deref(),
-        by = by.as_deref(),
-        client = client.as_deref();
+        account:% = Known(asker.map(|it| it.account)),
+        by:% = Known(asker.map(|it| it.by)),
+        client:% = Client(request);
         "request"
     );
+}
+
+/// Nothing, where it is not known; a field that says nothing is not written.
+struct Known<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for Known<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |it| it.fmt(f))
+    }
+}
+
+/// The pattern of a request's route.
+struct Route<'a>(&'a HttpRequest);
+
+impl fmt::Display for Route<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Known(self.0.match_pattern()).fmt(f)
+    }
+}
+
+/// Where a request comes from.
+struct Client<'a>(&'a HttpRequest);
+
+impl fmt::Display for Client<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let relay = self.0.app_data::<Data<Relay>>();
+        let address = relay.and_then(|it| client_address::of(self.0, &it.trusted_proxies));
+        Known(address).fmt(f)
+    }
 }
 
 /// To the microsecond.

@@ -78,7 +78,7 @@ impl<'kvs> VisitSource<'kvs> for Fields {
         let mut field = Field(Value::Null);
         value.visit(&mut field)?;
         // What is not known is not told.
-        if field.0.is_null() {
+        if field.0.is_null() || field.0 == "" {
             return Ok(());
         }
         let prefix = if RESERVED.contains(&key.as_str()) {
