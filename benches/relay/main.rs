@@ -3,7 +3,7 @@
 //! `cargo bench` prints three figures, each the median of several rounds that alternate, and how fast one
 //! event reaches many ([`fanout`], [`lanes`]), how soon ([`latency`]) and beside whom ([`neighbours`]); what it
 //! costs to know a key ([`access`]), to have a backlog ([`backlog`]), to write and keep a byte ([`bytes`]),
-//! to be flooded ([`overload`]) and to live long ([`churn`]):
+//! to be flooded ([`overload`]), to be watched ([`tail`]) and to live long ([`churn`]):
 //!
 //! - *accepted*: durable events a second at 64 connections and 1 KiB, as a ratio to a bare actix-web
 //!   handler that reads the same body and answers a uuid;
@@ -35,6 +35,7 @@ mod neighbours;
 mod overload;
 mod receiver;
 mod relay;
+mod tail;
 mod wire;
 
 use std::time::Duration;
@@ -49,7 +50,7 @@ const BODY_BYTES: usize = 1024;
 type Bench = fn(&str);
 
 /// Each by its name, with an event's body to run it with.
-const BENCHES: [(&str, Bench); 12] = [
+const BENCHES: [(&str, Bench); 13] = [
     ("idle", idle),
     ("accepted", accepted),
     ("delivered", delivered::run),
@@ -61,6 +62,7 @@ const BENCHES: [(&str, Bench); 12] = [
     ("backlog", backlog::run),
     ("bytes", bytes::run),
     ("overload", overload::run),
+    ("tail", tail::run),
     ("churn", churn::run),
 ];
 

@@ -1,7 +1,7 @@
 //! The processes that are measured: the relay itself, and a bare handler beside it.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 
 use super::cores;
 use super::load::Load;
-use super::wire::Caller;
+use super::wire::{self, Caller};
 
 /// Has this program be the bare handler.
 pub const BARE: &str = "--bare-handler";
@@ -123,6 +123,13 @@ impl Relay {
     /// Sends this body to it.
     pub fn load(&self, body: &str) -> Load {
         Load::new(self.process.address, &self.path(), &self.owner, body)
+    }
+
+    /// A connection, and a request to send over it.
+    pub fn get(&self, path: &str) -> (TcpStream, Vec<u8>) {
+        let address = self.process.address;
+        let stream = TcpStream::connect(address).expect("a connection");
+        (stream, wire::get(address, path, &self.owner))
     }
 
     /// Where events are sent.

@@ -22,6 +22,11 @@ pub fn request(address: SocketAddr, path: &str, key: &str, body: &str) -> Vec<u8
     .into_bytes()
 }
 
+/// A `GET` with this key.
+pub fn get(address: SocketAddr, path: &str, key: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nX-API-Key: {key}\r\n\r\n").into_bytes()
+}
+
 /// The length of the message that begins here, once its head is whole.
 pub fn message_bytes(bytes: &[u8]) -> Option<usize> {
     let head = find(bytes, b"\r\n\r\n")? + 4;

@@ -6,7 +6,7 @@ use super::AppError;
 use crate::actors::vault::{Source, Vault};
 use crate::config::Config;
 use crate::domain::directory::Directory;
-use crate::domain::sealed::{Keyring, SealError, SealingKey};
+use crate::domain::sealed::{Keyring, SealError, SealingKey, SealingKeyId};
 use crate::store::key_file;
 
 /// Where the file is: where it was set to be, or beside the data directory, with its name.
@@ -52,18 +52,24 @@ pub fn find_or_make(config: &Config) -> Result<Keyring, AppError> {
     Ok(ring)
 }
 
-/// The vault for a store with this directory: it opens every secret in it.
-pub fn vault(config: &Config, directory: &Directory) -> Result<Vault, AppError> {
+/// Refuses where a key that secrets are sealed under is not at hand.
+pub fn check(
+    config: &Config,
+    needed: impl IntoIterator<Item = SealingKeyId>,
+) -> Result<(), AppError> {
     let known = find(config)?.unwrap_or_default();
-    let needed = directory
-        .subscriptions()
-        .flat_map(|it| it.sealed_under().flatten());
-    if let Some(key) = needed.into_iter().find(|key| !known.knows(*key)) {
-        return Err(AppError::SealingKey {
+    let missing = needed.into_iter().find(|key| !known.knows(*key));
+    missing.map_or(Ok(()), |key| {
+        Err(AppError::SealingKey {
             source: SealError::Unknown(key),
             path: path(config),
-        });
-    }
+        })
+    })
+}
+
+/// The vault for a store with this directory: it opens every secret in it.
+pub fn vault(config: &Config, directory: &Directory) -> Result<Vault, AppError> {
+    check(config, directory.sealed_under())?;
     let ring = find_or_make(config)?;
     let source = match &config.secrets.key {
         Some(_) => Source::Given,

@@ -11,7 +11,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{CliError, StoreArgs, print, report};
-use crate::store::examine;
+use crate::app::{AppError, secrets};
+use crate::config::Config;
+use crate::store::examine::{self, Report, Start};
 use crate::store::{self, Machine, Options};
 
 /// Examine a store without changing it.
@@ -34,20 +36,19 @@ pub struct Doctor {
 impl Doctor {
     /// Does it.
     pub fn run(&self) -> Result<ExitCode, CliError> {
-        let options = self.options()?;
+        let config = self.store.load()?.config;
         match &self.salvage {
-            Some(out) => self.salvage(&options, out),
-            None => self.examine(&options),
+            Some(out) => self.salvage(&Self::options(&config), out),
+            None => self.examine(&config),
         }
     }
 
-    fn options(&self) -> Result<Options, CliError> {
-        let config = self.store.load()?.config;
+    fn options(config: &Config) -> Options {
         let millis =
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        Ok(Options {
-            dir: config.data_dir,
+        Options {
+            dir: config.data_dir.clone(),
             cache_bytes: config.store.cache_bytes,
             min_free_bytes: 0,
             segment_bytes: store::SEGMENT_BYTES,
@@ -61,17 +62,19 @@ impl Doctor {
             ),
             now_ms: now.map_or(0, millis),
             machine: Machine::real(),
-        })
+        }
     }
 
-    fn examine(&self, options: &Options) -> Result<ExitCode, CliError> {
-        let report = examine::examine(options)?.ok_or_else(|| no_store(&options.dir))?;
+    fn examine(&self, config: &Config) -> Result<ExitCode, CliError> {
+        let report = examine::examine(&Self::options(config))?;
+        let store = report.ok_or_else(|| no_store(&config.data_dir))?;
+        let examined = Examined::of(store, config);
         if self.json {
-            print_json(&report)?;
+            print_json(&examined)?;
         } else {
-            print(&report::of_store(&report))?;
+            print(&report::of_store(&examined))?;
         }
-        Ok(if report.is_healthy() {
+        Ok(if examined.is_healthy() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -92,6 +95,73 @@ impl Doctor {
             print(&report::of_salvage(&salvaged, out))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// All that is said of a store: what is in it, and whether the keys are at hand without which it cannot
+/// be served.
+#[derive(Debug, Serialize)]
+pub struct Examined {
+    /// What is in it.
+    #[serde(flatten)]
+    pub store: Report,
+    /// The keys.
+    pub keys: Keys,
+}
+
+/// The keys that a store's secrets are sealed under.
+#[derive(Debug, Serialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Keys {
+    /// All of them are there.
+    Found {
+        /// A file, or the name of a setting.
+        given_by: String,
+    },
+    /// Whoever looks may not read them. That says nothing of the store.
+    NotReadable {
+        /// Why not.
+        why: String,
+    },
+    /// A start would be refused.
+    Missing {
+        /// With this sentence.
+        why: String,
+    },
+}
+
+impl Examined {
+    fn of(mut store: Report, config: &Config) -> Self {
+        let keys = Keys::look_for(&store, config);
+        if let (Keys::Missing { why }, Start::Succeeds { .. }) = (&keys, &store.start) {
+            store.start = Start::Refuses { why: why.clone() };
+        }
+        Self { store, keys }
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.store.is_healthy() && !matches!(self.keys, Keys::Missing { .. })
+    }
+}
+
+impl Keys {
+    fn look_for(store: &Report, config: &Config) -> Self {
+        match secrets::check(config, store.sealed_under.iter().copied()) {
+            Ok(()) => Self::Found {
+                given_by: match &config.secrets.key {
+                    Some(_) => "secrets.key".to_owned(),
+                    None => secrets::path(config).display().to_string(),
+                },
+            },
+            Err(error) => {
+                let why = error.to_string();
+                if matches!(&error, AppError::KeyFile(error) if error.is_denied()) {
+                    Self::NotReadable { why }
+                } else {
+                    Self::Missing { why }
+                }
+            }
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt::{Display, Write};
 use std::path::Path;
 
+use super::doctor::{Examined, Keys};
+use crate::domain::sealed::SealingKeyId;
 use crate::domain::time::rfc3339_seconds;
 use crate::store::examine::{Damage, OpenCounts, Report, Salvaged, Start, StateFound};
 
@@ -31,7 +33,12 @@ impl Lines {
 }
 
 /// The examination of a store.
-pub fn of_store(report: &Report) -> String {
+pub fn of_store(
+    Examined {
+        store: report,
+        keys,
+    }: &Examined,
+) -> String {
     let mut lines = Lines::default();
     lines.line("store", &report.store_id);
     lines.line("directory", report.dir.display());
@@ -68,6 +75,7 @@ pub fn of_store(report: &Report) -> String {
     if let Some(open) = &report.open {
         lines.line("deliveries", open_counts(open));
     }
+    lines.line("secrets", secrets(report, keys));
     lines.line("a start", start(report));
     lines.0
 }
@@ -133,7 +141,8 @@ fn records(lines: &mut Lines, report: &Report) {
 fn state(report: &Report) -> String {
     match &report.state {
         StateFound::Missing => "missing".to_owned(),
-        StateFound::Other => "holds no checkpoint of this store".to_owned(),
+        StateFound::Empty => "holds no checkpoint yet; the journal holds everything".to_owned(),
+        StateFound::Other => "holds the checkpoint of another store".to_owned(),
         StateFound::OtherFormat { found, known } => {
             format!("has format {found}, this release uses {known}")
         }
@@ -164,6 +173,19 @@ fn open_counts(open: &OpenCounts) -> String {
         dead,
     } = open;
     format!("{waiting} waiting, {retrying} retrying, {dead} dead")
+}
+
+fn secrets(report: &Report, keys: &Keys) -> String {
+    match keys {
+        Keys::Found { .. } if report.sealed_under.is_empty() => "none is sealed".to_owned(),
+        Keys::Found { given_by } => {
+            let ids = report.sealed_under.iter().map(SealingKeyId::to_string);
+            let ids = ids.collect::<Vec<_>>().join(", ");
+            format!("sealed under {ids}, given by {given_by}")
+        }
+        Keys::NotReadable { why } => format!("nothing is known of their keys: {why}"),
+        Keys::Missing { why } => why.clone(),
+    }
 }
 
 fn start(report: &Report) -> String {

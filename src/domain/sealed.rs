@@ -46,7 +46,7 @@ pub enum SealError {
 }
 
 /// Which key something is sealed under: a digest that tells nothing of the key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SealingKeyId(pub [u8; 32]);
 
 impl fmt::Display for SealingKeyId {

@@ -12,7 +12,7 @@ use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 
 use super::error::{ApiError, Dialect};
-use super::{ManageError, Relay, access, accounts, client_address};
+use super::{ManageError, Relay, access, accounts, client_address, routes};
 use crate::actors::auth::{AuthError, Principal};
 use crate::actors::metrics::Door;
 use crate::actors::now_ms;
@@ -153,6 +153,7 @@ pub async fn manage(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let relay = request.app_data::<web::Data<Relay>>().cloned();
+    let class = routes::class_of(request.match_pattern().as_deref());
     let count_refusal = |why| {
         if let Some(relay) = &relay {
             relay.metrics.refused(Door::Manage, why);
@@ -161,7 +162,7 @@ pub async fn manage(
     let refuse = |request: ServiceRequest, error: &ApiError, decision| {
         count_refusal(error.counted_as());
         let mut response = error.response(Dialect::Manage);
-        tell(response.headers_mut(), class_of(&request), decision);
+        tell(response.headers_mut(), class, decision);
         Ok(request.into_response(response).map_into_right_body())
     };
     let Some(relay) = &relay else {
@@ -171,7 +172,6 @@ pub async fn manage(
         Ok(who) => who,
         Err(error) => return refuse(request, &error, None),
     };
-    let class = class_of(&request);
     let (decision, counted) = count(relay, &who, class, 1);
     if let Err(error) = counted {
         return refuse(request, &error, decision);
@@ -185,16 +185,6 @@ pub async fn manage(
     }
     tell(response.headers_mut(), class, decision);
     Ok(response.map_into_left_body())
-}
-
-/// What a receiver answers is traffic, not management.
-fn class_of(request: &ServiceRequest) -> Class {
-    let is_answer = request.path().contains("/listen/");
-    if is_answer {
-        Class::Ingest
-    } else {
-        Class::Manage
-    }
 }
 
 /// The gate before `/local`: only the local socket passes. To all others, whatever their key, there is

@@ -16,6 +16,7 @@ use super::{
     tasks,
 };
 use crate::actors::metrics::Refusal;
+use crate::actors::rate_limit::Class;
 use crate::domain::permission::Permission;
 
 /// What a route asks of its caller.
@@ -104,7 +105,7 @@ routes! {
     "/subscriptions/{id}/listen" => GET listen::listen: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/listen/{exchange}" => POST listen::answer: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/pause" => POST subscriptions::pause: Needs::Right(Permission::SubscriptionsWrite);
-    "/subscriptions/{id}/rotate-secret" => POST subscriptions::rotate_secret: Needs::Right(Permission::SubscriptionsWrite);
+    "/subscriptions/{id}/rotate-secret" => POST subscriptions::rotation::rotate_secret: Needs::Right(Permission::SubscriptionsWrite);
     "/subscriptions/{id}/replay" => POST tasks::replay: Needs::Right(Permission::DeliveriesWrite);
     "/subscriptions/{id}/resume" => POST subscriptions::resume: Needs::Right(Permission::SubscriptionsWrite);
     "/events" => GET events::list: Needs::Right(Permission::EventsRead);
@@ -123,6 +124,18 @@ routes! {
         DELETE tasks::stop: Needs::Right(Permission::DeliveriesWrite);
     "/tail" => GET tail::tail: Needs::Right(Permission::EventsRead);
     "/stats" => GET stats::show: Needs::Right(Permission::MetricsRead);
+}
+
+/// What of management counts as traffic: what a receiver answers through the connection that it holds.
+const TRAFFIC: &[&str] = &["/v1/subscriptions/{id}/listen/{exchange}"];
+
+/// In which windows a request counts that is no event, by the path of its route.
+pub fn class_of(path: Option<&str>) -> Class {
+    if path.is_some_and(|path| TRAFFIC.contains(&path)) {
+        Class::Ingest
+    } else {
+        Class::Manage
+    }
 }
 
 routes! {

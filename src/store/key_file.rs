@@ -46,6 +46,13 @@ pub enum KeyFileError {
     },
 }
 
+impl KeyFileError {
+    /// Whether whoever asks may not look.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied)
+    }
+}
+
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyFileError {
     move |source| KeyFileError::Io {
         what,

@@ -250,6 +250,43 @@ fn a_store_is_examined_while_a_relay_runs_on_it() {
 }
 
 #[test]
+fn a_store_is_healthy_from_its_first_moment_on() {
+    let mut relay = Relay::start();
+    let running = said(&relay.command(&["doctor"]).output().unwrap(), 0);
+    assert!(
+        about(&running, "relay").starts_with("is running"),
+        "{running}"
+    );
+    relay.kill();
+    let killed = doctor(&relay, 0);
+    assert_eq!(about(&killed, "damage"), "none");
+    assert!(
+        about(&killed, "a start").starts_with("would succeed"),
+        "{killed}"
+    );
+}
+
+#[test]
+fn without_its_sealing_key_a_store_is_not_well() {
+    let mut shop = Shop::closed();
+    let key_file = shop.relay.key_file();
+    let whole = doctor(&shop.relay, 0);
+    let given_by = format!("given by {}", key_file.display());
+    assert!(about(&whole, "secrets").ends_with(&given_by), "{whole}");
+
+    let aside = key_file.with_extension("aside");
+    std::fs::rename(&key_file, &aside).unwrap();
+    let missing = doctor(&shop.relay, 1);
+    assert!(
+        about(&missing, "a start")
+            .starts_with("would be refused: signing secrets cannot be opened"),
+        "{missing}"
+    );
+    std::fs::rename(&aside, &key_file).unwrap();
+    shop.relay.restart();
+}
+
+#[test]
 fn every_damaged_place_is_listed_with_file_and_offset() {
     let shop = Shop::closed();
     let records = shop.records();

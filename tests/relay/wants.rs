@@ -205,6 +205,8 @@ fn a_replaced_secret_signs_beside_the_new_one_until_it_ends() {
     let rotated = rotate(&json!({ "secret": private, "overlap_seconds": 0 })).expect(200);
     let public = text(&rotated["public_key"]);
     assert!(public.starts_with("whpk_"));
+    let shown = relay.get(&format!("/v1/subscriptions/{}", old.id));
+    assert_eq!(shown["public_key"], public.as_str());
     relay.send(&shop, &order(2, &[]));
     let one = receiver.wait_for(2).remove(1);
     let signature = one

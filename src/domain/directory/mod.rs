@@ -20,6 +20,7 @@ use super::audit::Deed;
 use super::delivery::Attempt;
 use super::event::Place;
 use super::ids::{AccountId, DeliveryId, IntegrationId, KeyId, SubscriptionId, TaskId};
+use super::sealed::SealingKeyId;
 use super::task::Task;
 
 /// The most subscriptions one account may have: the bound on the fan-out of an event.
@@ -275,6 +276,12 @@ impl Directory {
     /// All subscriptions, by id.
     pub fn subscriptions(&self) -> impl Iterator<Item = &Arc<Subscription>> {
         self.subscriptions.values()
+    }
+
+    /// The keys that secrets are sealed under, one for each secret.
+    pub fn sealed_under(&self) -> impl Iterator<Item = SealingKeyId> {
+        let subscriptions = self.subscriptions.values();
+        subscriptions.flat_map(|it| it.sealed_under().flatten())
     }
 }
 

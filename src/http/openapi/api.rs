@@ -44,7 +44,7 @@ use crate::http::{
         integrations::delete, integrations::disable, integrations::enable, integrations::rotate_key,
         subscriptions::create, subscriptions::list, subscriptions::show, subscriptions::update,
         subscriptions::delete, subscriptions::trial::test, subscriptions::pause,
-        subscriptions::rotate_secret, subscriptions::resume, tasks::replay, listen::listen, listen::answer,
+        subscriptions::rotation::rotate_secret, subscriptions::resume, tasks::replay, listen::listen, listen::answer,
         events::list, events::show, explain::explain, steering::replay,
         deliveries::list, deliveries::show, tasks::retry, tasks::cancel, steering::retry, steering::cancel,
         tasks::list, tasks::show, tasks::stop,

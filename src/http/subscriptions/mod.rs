@@ -1,6 +1,7 @@
 //! `/v1/subscriptions`: who wants which events, and where they are sent.
 
 pub(super) mod reading;
+pub mod rotation;
 pub mod trial;
 mod view;
 
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use self::view::{NewSecret, NewSubscription, SubscriptionView, Subscriptions, WholeSubscription};
+use self::view::{NewSubscription, SubscriptionView, Subscriptions, WholeSubscription};
 use super::body::{self, Patch, Whole};
 use super::error::ApiError;
 use super::gate::Caller;
@@ -23,16 +24,10 @@ use super::{Answer, Relay, owned};
 use crate::actors::auth::Principal;
 use crate::actors::now_ms;
 use crate::domain::audit::Action;
-use crate::domain::directory::{Change, LiveKey, Subscription, SubscriptionStatus};
+use crate::domain::directory::{Change, Subscription, SubscriptionStatus};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::permission::Permission;
-use crate::domain::signature::{MAX_LIVE_KEYS, SigningKey};
-use crate::domain::time;
-
-/// How long a replaced secret signs beside the new one where nothing else is said: a day.
-pub const OVERLAP_SECONDS: u64 = 24 * 3600;
-/// The longest that it may.
-pub const MAX_OVERLAP_SECONDS: u64 = 30 * 24 * 3600;
+use crate::domain::signature::SigningKey;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -97,25 +92,6 @@ struct Update {
     #[serde(default)]
     #[schema(value_type = Option<shapes::RetrySchedule>)]
     retry_schedule: Patch<Vec<String>>,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-struct RotateSecret {
-    /// Without one the relay makes one.
-    #[schema(value_type = Option<shapes::Secret>)]
-    secret: Option<String>,
-    #[schema(value_type = shapes::SecretOverlap)]
-    overlap_seconds: Whole<u64>,
-}
-
-impl Default for RotateSecret {
-    fn default() -> Self {
-        Self {
-            secret: None,
-            overlap_seconds: Whole(OVERLAP_SECONDS),
-        }
-    }
 }
 
 /// Makes a subscription
@@ -216,7 +192,7 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
 
 /// Shows a subscription, and how its deliveries stand
 ///
-/// Of its headers the names, of its secret nothing.
+/// Of its headers the names, of its secret nothing but the public half of a private key.
 #[utoipa::path(
     get, path = "/v1/subscriptions/{id}", operation_id = "showSubscription",
     responses((status = 200, description = "The subscription.", body = WholeSubscription)),
@@ -226,7 +202,11 @@ pub async fn show(caller: Caller, relay: Data<Relay>, id: Path<String>) -> Answe
     let subscription: Arc<Subscription> = owned::find(&relay.directory.view().read(), &who, &id)?;
     let standing = relay.dispatch.standing(subscription.id).await?;
     let probing = relay.probed.contains(&subscription.id);
-    let whole = WholeSubscription::of(&subscription, &standing, probing);
+    // Of a key that cannot be opened there is nothing to show; deliveries say what is wrong with it.
+    let key = subscription.live_keys(now_ms()).next();
+    let key = key.and_then(|key| relay.vault.open(&key.secret, subscription.id).ok());
+    let public_key = key.and_then(|key| key.public());
+    let whole = WholeSubscription::of(&subscription, public_key, &standing, probing);
     Ok(HttpResponse::Ok().json(whole))
 }
 
@@ -279,65 +259,6 @@ fn updated(relay: &Relay, old: &Subscription, update: Update) -> Result<Subscrip
     let waits = update.retry_schedule;
     new.retry_schedule = waits.apply(new.retry_schedule, |waits| reading::schedule(&waits))?;
     Ok(new)
-}
-
-/// Gives a subscription a new secret
-///
-/// The answer shows it, once. For `overlap_seconds` the old one signs, too, in the same header.
-#[utoipa::path(
-    post, path = "/v1/subscriptions/{id}/rotate-secret", operation_id = "rotateSecret",
-    request_body = Option<RotateSecret>,
-    responses(
-        (status = 200, description = "The new secret.", body = NewSecret),
-        (status = 409, description = "As many secrets sign already as may."),
-    ),
-)]
-pub async fn rotate_secret(
-    caller: Caller,
-    request: HttpRequest,
-    relay: Data<Relay>,
-    id: Path<String>,
-    payload: Payload,
-) -> Answer {
-    let who = caller.with(Permission::SubscriptionsWrite)?;
-    let rotate: RotateSecret = body::json_or_nothing(&request, payload, &relay.arriving).await?;
-    let Whole(overlap_seconds) = rotate.overlap_seconds;
-    if overlap_seconds > MAX_OVERLAP_SECONDS {
-        let message = format!("overlap_seconds must be from 0 to {MAX_OVERLAP_SECONDS}");
-        return Err(ApiError::Invalid(message).into());
-    }
-    let key = reading::key(rotate.secret.as_deref())?;
-    let (vault, new) = (relay.vault.clone(), key.clone());
-    let rotated = relay.change(who, Action::SecretRotated, move |directory, who| {
-        let subscription: Arc<Subscription> = owned::find(directory, who, &id)?;
-        let (now_ms, id) = (now_ms(), subscription.id);
-        let ends_at_ms = now_ms + overlap_seconds * 1000;
-        let mut keys = vec![LiveKey {
-            secret: vault.seal(&new, id)?,
-            ends_at_ms: None,
-        }];
-        keys.extend(subscription.live_keys(now_ms).cloned().map(|key| LiveKey {
-            ends_at_ms: Some(key.ends_at_ms.map_or(ends_at_ms, |end| end.min(ends_at_ms))),
-            ..key
-        }));
-        keys.retain(|key| key.ends_at_ms.is_none_or(|end| now_ms < end));
-        if keys.len() > MAX_LIVE_KEYS {
-            let message = format!("{MAX_LIVE_KEYS} secrets sign already; wait until one has ended");
-            return Err(ApiError::Conflict(message));
-        }
-        let ends = keys.get(1).and_then(|key| key.ends_at_ms);
-        let changed = Subscription {
-            keys,
-            ..Subscription::clone(&subscription)
-        };
-        Ok((vec![Change::PutSubscription(changed.into())], ends))
-    });
-    let ends = rotated.await?;
-    Ok(HttpResponse::Ok().json(NewSecret {
-        secret: key.reveal(),
-        public_key: key.public(),
-        previous_expires_at: ends.map(time::rfc3339),
-    }))
 }
 
 /// Deletes a subscription

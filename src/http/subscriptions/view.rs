@@ -63,6 +63,10 @@ pub struct SubscriptionView {
 pub struct WholeSubscription {
     #[serde(flatten)]
     view: SubscriptionView,
+    /// What receivers verify with, if the secret is a private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = shapes::PublicKey, required = false)]
+    public_key: Option<String>,
     standing: StandingView,
 }
 
@@ -102,7 +106,12 @@ struct Blocking {
 }
 
 impl WholeSubscription {
-    pub fn of(subscription: &Subscription, standing: &Standing, probing: bool) -> Self {
+    pub fn of(
+        subscription: &Subscription,
+        public_key: Option<String>,
+        standing: &Standing,
+        probing: bool,
+    ) -> Self {
         let blocking = standing.first_in_line.filter(|it| it.delivery.attempts > 0);
         let blocking = blocking.map(|entry| Blocking {
             delivery_id: entry.id(subscription.id).to_string(),
@@ -113,6 +122,7 @@ impl WholeSubscription {
         let trouble = standing.trouble;
         Self {
             view: SubscriptionView::of(subscription),
+            public_key,
             standing: StandingView {
                 pending: standing.waiting,
                 retrying: standing.retrying,

@@ -53,6 +53,7 @@ pub fn examine(options: &Options) -> Result<Option<Report>, StoreError> {
     }
     let end = summary.last.map_or(0, |last| last.next);
     let (start, open) = patient.try_start()?;
+    let directory = findings.tracked.finish();
     findings.segments.prepared = summary.prepared;
     findings.segments.bytes = patient.journal_bytes()?;
     Ok(Some(Report {
@@ -64,7 +65,8 @@ pub fn examine(options: &Options) -> Result<Option<Report>, StoreError> {
         last_sequence: summary.last.map(|last| last.header.sequence),
         end,
         contents: findings.contents,
-        directory: Counts::of(&findings.tracked.finish()),
+        directory: Counts::of(&directory),
+        sealed_under: directory.sealed_under().collect(),
         damage: findings.damage.listed,
         damaged_places: findings.damage.places,
         missing_records: summary.missing_records,

@@ -252,7 +252,7 @@ fn site(scratch: &Scratch, options: &Options) -> Site {
 fn load(site: Site, options: &Options) -> Result<Copied, StoreError> {
     let state = Arc::new(site.open()?);
     let Some(meta) = state.get(rows::META)? else {
-        return Ok(Copied::Not(StateFound::Other));
+        return Ok(Copied::Not(StateFound::Empty));
     };
     if let Some(&found) = meta.first().filter(|found| **found != rows::VERSION) {
         let known = rows::VERSION;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::contents::{Contents, Counts};
 use super::walk::Damage;
 use crate::domain::event::Place;
+use crate::domain::sealed::SealingKeyId;
 
 /// Everything there is to say about a store.
 #[derive(Debug, Clone, Serialize)]
@@ -30,6 +31,9 @@ pub struct Report {
     pub contents: Contents,
     /// Who there is after the last record.
     pub directory: Counts,
+    /// The keys that secrets are sealed under after the last record.
+    #[serde(skip)]
+    pub sealed_under: BTreeSet<SealingKeyId>,
     /// What is wrong, in the order of the journal; at most [`super::MAX_LISTED`].
     pub damage: Vec<Damage>,
     /// All of it, counted.
@@ -56,6 +60,7 @@ impl Report {
                 is_ahead: false,
                 ..
             } | StateFound::Missing
+                | StateFound::Empty
                 | StateFound::OtherFormat { .. }
                 | StateFound::Changing { .. }
         );
@@ -93,7 +98,9 @@ pub enum StateFound {
         /// The journal ends before that: something that was synced is gone from it.
         is_ahead: bool,
     },
-    /// No checkpoint of this store.
+    /// No checkpoint yet: the journal alone holds everything.
+    Empty,
+    /// A checkpoint of another store.
     Other,
     /// A state of another format. A start makes it anew.
     OtherFormat {

@@ -13,7 +13,7 @@ use crate::domain::retry::{MAX_ATTEMPTS, MAX_WAIT_MS};
 use crate::http::subscriptions::reading::{
     HIDDEN, MAX_HEADER_BYTES, MAX_HEADERS, OWN_HEADERS, OWN_PREFIXES,
 };
-use crate::http::subscriptions::{MAX_OVERLAP_SECONDS, OVERLAP_SECONDS};
+use crate::http::subscriptions::rotation::{MAX_OVERLAP_SECONDS, OVERLAP_SECONDS};
 use crate::outbound::MAX_URL_BYTES;
 
 /// A name in a path: dots stand between names, and a dot in one is written `\.`.
