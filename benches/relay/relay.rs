@@ -1,7 +1,8 @@
 //! The processes that are measured: the relay itself, and a bare handler beside it.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,8 +23,8 @@ struct Process {
 }
 
 impl Process {
-    /// Starts it and waits for a line that ends with its address.
-    fn start(command: &mut Command) -> Self {
+    /// Starts it and waits for a line that ends with its address. `None` where it ends without one.
+    fn start(command: &mut Command) -> Option<Self> {
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
@@ -32,15 +33,8 @@ impl Process {
         let mut out = BufReader::new(child.stdout.take().expect("its output is piped"));
         out.read_line(&mut line)
             .expect("it prints where it listens");
-        let address = line
-            .trim()
-            .rsplit('/')
-            .next()
-            .and_then(|address| address.parse().ok());
-        Self {
-            child,
-            address: address.expect("it printed an address"),
-        }
+        let address = line.trim().rsplit('/').next()?.parse().ok()?;
+        Some(Self { child, address })
     }
 }
 
@@ -82,7 +76,7 @@ impl Relay {
                     "trace=write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync",
                 ])
                 .args(["-e", "signal=none", "--", env!("CARGO_BIN_EXE_postrider")]);
-            Process::start(configured(&mut strace, dir, owner))
+            start(configured(&mut strace, dir, owner), dir)
         })
     }
 
@@ -125,11 +119,10 @@ impl Relay {
         Load::new(self.process.address, &self.path(), &self.owner, body)
     }
 
-    /// A connection, and a request to send over it.
-    pub fn get(&self, path: &str) -> (TcpStream, Vec<u8>) {
+    /// Where to send a `GET` of this path, and how.
+    pub fn get(&self, path: &str) -> (SocketAddr, Vec<u8>) {
         let address = self.process.address;
-        let stream = TcpStream::connect(address).expect("a connection");
-        (stream, wire::get(address, path, &self.owner))
+        (address, wire::get(address, path, &self.owner))
     }
 
     /// Where events are sent.
@@ -181,7 +174,19 @@ impl Relay {
 
 fn serve(dir: &Path, owner: &str, settings: &[(&str, &str)]) -> Process {
     let mut relay = Command::new(env!("CARGO_BIN_EXE_postrider"));
-    Process::start(configured(&mut relay, dir, owner).envs(settings.iter().copied()))
+    let configured = configured(&mut relay, dir, owner);
+    start(configured.envs(settings.iter().copied()), dir)
+}
+
+/// Starts a relay whose log is a file: nobody who waits for figures wants a line for every request.
+fn start(relay: &mut Command, dir: &Path) -> Process {
+    let path = dir.join("log");
+    let log = File::options().append(true).create(true).open(&path);
+    let started = Process::start(relay.stderr(log.expect("a file for the log")));
+    started.unwrap_or_else(|| {
+        let said = std::fs::read_to_string(&path).unwrap_or_default();
+        panic!("the relay did not start:\n{said}")
+    })
 }
 
 fn configured<'a>(command: &'a mut Command, dir: &Path, owner: &str) -> &'a mut Command {
@@ -206,7 +211,7 @@ impl Bare {
     /// Starts it in a process of its own.
     pub fn start() -> Self {
         let this = std::env::current_exe().expect("this program's path");
-        Self(Process::start(Command::new(this).arg(BARE)))
+        Self(Process::start(Command::new(this).arg(BARE)).expect("it prints an address"))
     }
 
     /// Sends this body to it.

@@ -1,30 +1,32 @@
 //! What readers of the tail cost those who send events: 200 of them see every event of one relay, and
 //! nobody of another, in rounds that alternate.
 //!
-//! The readers run at the lowest priority: on a real machine they are elsewhere, and what they do with
+//! The readers share one thread of the lowest priority: really they are elsewhere, and what they do with
 //! what they are told costs the relay nothing. What it costs to tell them does.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::load::{self, Sent};
-use super::{CONNECTIONS, ROUND, Relay, median};
+use super::{CONNECTIONS, Relay, median};
 
 const READERS: usize = 200;
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 20;
+const ROUND: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(500);
 const LOWEST_PRIORITY: i32 = 19;
-/// Of a reader. It keeps no more than one piece.
-const STACK_BYTES: usize = 128 << 10;
 const PIECE_BYTES: usize = 64 << 10;
 
 pub fn run(body: &str) {
     let (quiet, watched) = (Relay::start(), Relay::start());
     let told_bytes = Arc::new(AtomicU64::new(0));
-    for _ in 0..READERS {
-        watch(&watched, Arc::clone(&told_bytes));
-    }
+    watch(&watched, &told_bytes);
     let (mut rates, mut waits, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let before = told_bytes.load(Ordering::Relaxed);
@@ -55,7 +57,11 @@ pub fn run(body: &str) {
 
 /// Which comes first changes, as whatever drifts does in a round.
 fn in_turn(round: usize, quiet: &Relay, watched: &Relay, body: &str) -> (Sent, Sent) {
-    let sent = |relay: &Relay| load::run(&relay.load(body), CONNECTIONS, ROUND);
+    let sent = |relay: &Relay| {
+        // What the other has still to write is not this one's.
+        std::thread::sleep(PAUSE);
+        load::run(&relay.load(body), CONNECTIONS, ROUND)
+    };
     if round.is_multiple_of(2) {
         let with = sent(watched);
         (sent(quiet), with)
@@ -65,22 +71,40 @@ fn in_turn(round: usize, quiet: &Relay, watched: &Relay, body: &str) -> (Sent, S
     }
 }
 
-/// One more reader, until the relay ends. Returns when it is being told.
-fn watch(relay: &Relay, told_bytes: Arc<AtomicU64>) {
-    let (mut stream, request) = relay.get("/v1/tail");
-    stream.write_all(&request).expect("the request is taken");
-    let mut piece = vec![0; PIECE_BYTES];
-    let read = stream.read(&mut piece).expect("an answer");
-    assert!(piece[..read].starts_with(b"HTTP/1.1 200"), "no stream");
-    let reader = std::thread::Builder::new().stack_size(STACK_BYTES);
-    let reading = move || read_on(&mut stream, &mut piece, &told_bytes);
-    reader.spawn(reading).expect("a thread");
+/// Has all readers read until the relay ends. Returns when they are being told.
+fn watch(relay: &Relay, told_bytes: &Arc<AtomicU64>) {
+    let (address, request) = relay.get("/v1/tail");
+    let (told_bytes, request) = (Arc::clone(told_bytes), Arc::from(request));
+    let (ready, are_ready) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Of this thread alone, on Linux.
+        rustix::process::setpriority_process(None, LOWEST_PRIORITY).expect("a lower priority");
+        let local = tokio::task::LocalSet::new();
+        for _ in 0..READERS {
+            let (request, told_bytes) = (Arc::clone(&request), Arc::clone(&told_bytes));
+            local.spawn_local(read(address, request, told_bytes, ready.clone()));
+        }
+        drop(ready);
+        load::runtime().block_on(local);
+    });
+    assert_eq!(are_ready.iter().count(), READERS, "all are told");
 }
 
-fn read_on(stream: &mut TcpStream, piece: &mut [u8], told_bytes: &AtomicU64) {
-    // Of this thread alone, on Linux.
-    rustix::process::setpriority_process(None, LOWEST_PRIORITY).expect("a lower priority");
-    while let Ok(read @ 1..) = stream.read(piece) {
+async fn read(
+    address: SocketAddr,
+    request: Arc<[u8]>,
+    told_bytes: Arc<AtomicU64>,
+    ready: mpsc::Sender<()>,
+) {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let sent = stream.write_all(&request).await;
+    sent.expect("the request is taken");
+    let mut piece = vec![0; PIECE_BYTES];
+    let read = stream.read(&mut piece).await.expect("an answer");
+    assert!(piece[..read].starts_with(b"HTTP/1.1 200"), "no stream");
+    let _ = ready.send(());
+    drop(ready);
+    while let Ok(read @ 1..) = stream.read(&mut piece).await {
         told_bytes.fetch_add(read as u64, Ordering::Relaxed);
     }
 }

@@ -6,11 +6,12 @@
 //!
 //! Lost in a crash: nothing; a reader goes on from the last step that it saw.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 use super::Unavailable;
 
@@ -19,8 +20,11 @@ pub const MAX_READERS: usize = 512;
 /// How much less than others the thread gets of a processor that everybody wants (see `nice(1)`): a few
 /// per cent.
 const NICENESS: i32 = 15;
-/// How often a reader is sent something at most, unless it is a lot.
-pub const LINGER: Duration = Duration::from_millis(100);
+/// What all readers together are sent in a second, so that hundreds who want everything of a busy relay do
+/// not take what it needs to take events in. One alone gets more than fifty thousand steps a second.
+pub const MAX_BYTES_PER_SECOND: u32 = 16 << 20;
+/// How often a reader is sent something at most, unless it is a lot: all of them at the same moments.
+const TICK: Duration = Duration::from_millis(100);
 
 /// See the module. Clones share the thread and the bound.
 #[derive(Debug, Clone)]
@@ -28,12 +32,22 @@ pub struct Tails {
     thread: ArbiterHandle,
     room: Arc<Semaphore>,
     closed: Arc<watch::Sender<bool>>,
+    clock: Arc<Clock>,
+}
+
+/// When readers are sent something.
+#[derive(Debug)]
+struct Clock {
+    started: Instant,
+    /// When the next of all readers may be sent something.
+    next_turn: Mutex<Instant>,
 }
 
 /// One reader's place.
 #[derive(Debug)]
 pub struct Seat {
     closed: watch::Receiver<bool>,
+    clock: Arc<Clock>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -51,6 +65,10 @@ impl Tails {
             thread,
             room: Arc::new(Semaphore::new(MAX_READERS)),
             closed: Arc::new(watch::Sender::new(false)),
+            clock: Arc::new(Clock {
+                started: Instant::now(),
+                next_turn: Mutex::new(Instant::now()),
+            }),
         }
     }
 
@@ -59,6 +77,7 @@ impl Tails {
         let room = Arc::clone(&self.room).try_acquire_owned();
         Ok(Seat {
             closed: self.closed.subscribe(),
+            clock: Arc::clone(&self.clock),
             _room: room.map_err(|_| Unavailable::Busy)?,
         })
     }
@@ -79,6 +98,22 @@ impl Tails {
 }
 
 impl Seat {
+    /// When this reader may be sent so many bytes: after all that others were promised before.
+    pub fn turn(&self, bytes: usize) -> Instant {
+        let takes = Duration::from_secs(1).mul_f64(bytes as f64 / f64::from(MAX_BYTES_PER_SECOND));
+        let next = self.clock.next_turn.lock();
+        let mut next = next.unwrap_or_else(PoisonError::into_inner);
+        let turn = Instant::now().max(*next);
+        *next = turn + takes;
+        turn
+    }
+
+    /// When all readers look again.
+    pub fn next_tick(&self) -> Instant {
+        let ticks = self.clock.started.elapsed().as_millis() / TICK.as_millis() + 1;
+        self.clock.started + TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+
     /// Ends when all readers are sent home.
     pub async fn closed(&mut self) {
         // An error means that there is nobody left who could.

@@ -47,6 +47,7 @@ use crate::http::Relay;
 use crate::http::backup::Turn;
 use crate::http::body::Arriving;
 use crate::http::cursor::Cursors;
+use crate::http::tail::Told;
 use crate::outbound::{Client, ClientError, Guard, Sockets};
 use crate::store::archive::ArchiveError;
 use crate::store::error::StoreError;
@@ -317,6 +318,7 @@ fn start_actors(
         samples,
         tasks: tasks::start(&control, parts, &health),
         tails: Tails::start(),
+        told: Told::default(),
         listeners: listeners.clone(),
         metrics,
         outcomes: outcomes.clone(),

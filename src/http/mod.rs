@@ -91,6 +91,8 @@ pub struct Relay {
     pub tasks: TasksHandle,
     /// Where those run who read along.
     pub tails: Tails,
+    /// What they are told.
+    pub told: tail::Told,
     /// Receivers that hold a connection.
     pub listeners: Listeners,
     /// What is counted.

@@ -3,7 +3,8 @@
 //! It has nothing but a place in the log. While it keeps up it reads from memory; one that comes back
 //! reads on in the journal from where it was, and misses nothing. One that kept up and then takes less
 //! than there is would lag further and further: past [`MAX_LAG_BYTES`] it is told how much it missed, and
-//! goes on at the end. It holds two chunks at most.
+//! goes on at the end. It holds two chunks at most, and sends each when it is its turn: all readers share
+//! what may be sent in a second.
 //!
 //! Whether its key is still good is asked before each chunk.
 
@@ -18,11 +19,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::sse;
-use super::steps::{Reader, Step, json};
+use super::steps::{Reader, json};
 use super::wanted::Wanted;
 use crate::actors::auth::Principal;
-use crate::actors::tail::{LINGER, Seat};
+use crate::actors::tail::Seat;
 use crate::domain::permission::Permission;
+use crate::http::error::ApiError;
 use crate::http::{Relay, as_of_now};
 use crate::store::error::StoreError;
 use crate::store::log::LogRecord;
@@ -143,7 +145,7 @@ impl Follower {
             return self.flush(progress).await;
         }
         // What happens together is sent together.
-        sleep_until(progress.sent_at + LINGER).await;
+        sleep_until(self.seat.next_tick()).await;
         Ok(())
     }
 
@@ -169,7 +171,7 @@ impl Follower {
             self.tell(&record, progress)?;
             if progress.text.len() >= CHUNK_BYTES {
                 self.flush(progress).await?;
-                self.keep_up(progress)?;
+                self.keep_up(progress).await?;
             }
             records += 1;
             if records % RECORDS_A_TURN == 0 {
@@ -211,6 +213,8 @@ impl Follower {
             wanted: &self.wanted,
             log: &self.relay.log,
             view: self.relay.directory.view(),
+            told: &self.relay.told,
+            cursors: &self.relay.cursors,
         };
         // What follows a record may stand further on, in the next segment.
         let from = if record.position == self.at.position {
@@ -218,15 +222,10 @@ impl Follower {
         } else {
             0
         };
-        let steps = reader.steps(record, from);
+        let steps = reader.steps(record, from).map_err(unsealed)?;
         progress.census += steps.of_account;
-        for step in &steps.wanted {
-            let after = Mark {
-                position: record.position,
-                step: step.number + 1,
-            };
-            let id = self.id(after)?;
-            sse::step(&mut progress.text, &id, step);
+        for message in &steps.wanted {
+            progress.text.push_str(message.text());
         }
         self.at = Mark {
             position: record.next,
@@ -236,11 +235,13 @@ impl Follower {
     }
 
     /// Leaves out what a reader that had caught up is too slow for, and tells him.
-    fn keep_up(&mut self, progress: &mut Progress) -> Result<(), Over> {
+    async fn keep_up(&mut self, progress: &mut Progress) -> Result<(), Over> {
         let lag_bytes = self.relay.log.end().saturating_sub(self.at.position);
         if !progress.has_caught_up || lag_bytes <= MAX_LAG_BYTES {
             return Ok(());
         }
+        // Those who lag go on from one place, so that what they are told is made once.
+        sleep_until(self.seat.next_tick()).await;
         let (end, census) = self.relay.log.census(self.who.account());
         let is_bound = self.who.bound_to().is_some();
         // Others' share of it is not for who sees one integration.
@@ -260,12 +261,8 @@ impl Follower {
         after: Option<String>,
         progress: &mut Progress,
     ) -> Result<(), Over> {
-        let step = Step {
-            number: 0,
-            name: "tail.missed",
-            data: json(&Missed { missed, after }),
-        };
-        sse::step(&mut progress.text, &self.id(self.at)?, &step);
+        let (id, data) = (self.id(self.at)?, json(&Missed { missed, after }));
+        sse::message(&mut progress.text, "tail.missed", &id, &data);
         Ok(())
     }
 
@@ -274,6 +271,7 @@ impl Follower {
         if progress.text.is_empty() {
             return Ok(());
         }
+        sleep_until(self.seat.turn(progress.text.len())).await;
         let who = as_of_now(&self.relay, &self.who, Permission::EventsRead);
         self.who = who.ok_or(Over)?;
         let chunk = Bytes::from(std::mem::take(&mut progress.text));
@@ -292,9 +290,11 @@ impl Follower {
     fn id(&self, mark: Mark) -> Result<String, Over> {
         let numbers = [mark.position, mark.step];
         let id = self.relay.cursors.seal(self.who.account(), &numbers);
-        id.map_err(|error| {
-            log::error!("a place in the log cannot be sealed: {error}");
-            Over
-        })
+        id.map_err(unsealed)
     }
+}
+
+fn unsealed(error: ApiError) -> Over {
+    log::error!("a place in the log cannot be sealed: {error}");
+    Over
 }

@@ -9,6 +9,7 @@
 mod follow;
 mod sse;
 mod steps;
+mod told;
 mod wanted;
 
 use std::convert::Infallible;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 
 use self::follow::{Follower, Mark};
 pub use self::steps::json;
+pub use self::told::{MAX_BYTES as MAX_TOLD_BYTES, Told};
 pub use self::wanted::MAX_TEXT_BYTES;
 use self::wanted::{Query, Wanted};
 use super::error::ApiError;

@@ -5,24 +5,27 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::steps::Step;
-
 /// How soon a client comes back that lost its connection.
 const COME_BACK_AFTER: Duration = Duration::from_secs(1);
+/// What ends a message.
+pub const END: &str = "\n\n";
 
 /// Says where the reader stands, so that it can come back to there before anything has happened.
 pub fn hello(text: &mut String, id: &str) {
     // Writing to a string cannot fail.
-    let _ = write!(text, "retry: {}\nid: {id}\n\n", COME_BACK_AFTER.as_millis());
+    let _ = write!(
+        text,
+        "retry: {}\nid: {id}{END}",
+        COME_BACK_AFTER.as_millis()
+    );
 }
 
-/// A step. `id` is what a client comes back with that has seen it.
-pub fn step(text: &mut String, id: &str, step: &Step) {
-    let Step { name, data, .. } = step;
-    let _ = write!(text, "event: {name}\nid: {id}\ndata: {data}\n\n");
+/// A message. `id` is what a client comes back with that has seen it.
+pub fn message(text: &mut String, name: &str, id: &str, data: &str) {
+    let _ = write!(text, "event: {name}\nid: {id}\ndata: {data}{END}");
 }
 
 /// Nothing, so that a connection that is not used is not taken for a dead one.
 pub fn comment(text: &mut String) {
-    text.push_str(":\n\n");
+    let _ = write!(text, ":{END}");
 }

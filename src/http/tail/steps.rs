@@ -4,8 +4,11 @@
 //! An attempt tells the type and the integration of its event as long as that stands where it was
 //! accepted. Once retention has moved it, it does not, and whoever asked for a type does not hear of it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::told::{Message, Told, Which};
 use super::wanted::Wanted;
 use crate::actors::auth::Principal;
 use crate::actors::directory::View;
@@ -15,27 +18,18 @@ use crate::domain::event::{Event, EventMeta};
 use crate::domain::event_type::EventType;
 use crate::domain::ids::{EventId, IntegrationId, SubscriptionId};
 use crate::domain::time;
+use crate::http::cursor::Cursors;
 use crate::http::deliveries::AttemptView;
+use crate::http::error::ApiError;
 use crate::http::events::EventView;
 use crate::store::entry::Entry;
 use crate::store::log::{Log, LogRecord};
-
-/// One thing that happened.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Step {
-    /// Its number in its record.
-    pub number: u64,
-    /// What it is called.
-    pub name: &'static str,
-    /// What there is to say of it: JSON on one line.
-    pub data: String,
-}
 
 /// What a record holds for a reader.
 #[derive(Debug, Default)]
 pub struct Steps {
     /// What he asked for, in order.
-    pub wanted: Vec<Step>,
+    pub wanted: Vec<Arc<Message>>,
     /// How much of his account there was, asked for or not, as [`crate::store::census`] counts.
     pub of_account: u64,
 }
@@ -51,6 +45,19 @@ pub struct Reader<'a> {
     pub log: &'a Log,
     /// Whose subscriptions are whose.
     pub view: &'a View,
+    /// What others were told.
+    pub told: &'a Told,
+    /// Seals what readers come back with.
+    pub cursors: &'a Cursors,
+}
+
+/// The steps of one record, for one reader.
+struct Reading<'a> {
+    reader: &'a Reader<'a>,
+    position: u64,
+    /// The first step that he has not seen.
+    from: u64,
+    steps: Steps,
 }
 
 #[derive(Serialize)]
@@ -81,91 +88,21 @@ struct Settled<'a> {
 
 impl Reader<'_> {
     /// What this record holds for the reader, from this step on.
-    pub fn steps(&self, record: &LogRecord, from: u64) -> Steps {
-        let mut steps = Steps::default();
-        match &record.entry {
-            Some(Entry::Accepted(events)) => {
-                for (number, event) in (0..).zip(events) {
-                    self.accepted(event, number, &mut steps);
-                }
-            }
-            Some(Entry::Settled(attempts)) => {
-                for (number, attempt) in (0..).step_by(2).zip(attempts) {
-                    self.settled(attempt, number, &mut steps);
-                }
-            }
-            Some(Entry::Directory(changes)) => {
-                let ended = changes.iter().flat_map(|change| match change {
-                    Change::Cancelled(attempts) => &attempts[..],
-                    _ => [].as_slice(),
-                });
-                for (number, attempt) in (0..).step_by(2).zip(ended) {
-                    self.settled(attempt, number, &mut steps);
-                }
-                // The census counts what is settled in records of their own.
-                steps.of_account = 0;
-            }
-            _ => {}
-        }
-        steps.wanted.retain(|step| step.number >= from);
-        steps
-    }
-
-    fn accepted(&self, event: &Event, number: u64, steps: &mut Steps) {
-        let meta = &event.meta;
-        if meta.account != self.who.account() {
-            return;
-        }
-        steps.of_account += 1;
-        if !self.who.reaches(Some(meta.integration)) || !self.wanted.accepted(meta) {
-            return;
-        }
-        let data = json(&EventView::of(meta));
-        if self.wanted.text_in(&[data.as_bytes(), &event.body]) {
-            let name = "event.accepted";
-            steps.wanted.push(Step { number, name, data });
-        }
-    }
-
-    /// An attempt, and that it was the last if it was; each has a number of its own.
-    fn settled(&self, attempt: &Attempt, number: u64, steps: &mut Steps) {
-        let subscription = self.view.subscription(attempt.subscription);
-        if subscription.is_some_and(|it| it.account == self.who.account()) {
-            steps.of_account += 1;
-        }
-        if !self.wanted.attempt(attempt) {
-            return;
-        }
-        // That it cannot be read is told by whoever has to.
-        let event = self.log.event(attempt.place).ok().flatten();
-        let meta = event.map(|event| event.meta);
-        if !self.may_see(attempt, meta.as_ref()) || !self.wanted.event_of_attempt(meta.as_ref()) {
-            return;
-        }
-        let about = About::of(attempt, meta);
-        let mut push = |number, name, data: String| {
-            if self.wanted.text_in(&[data.as_bytes()]) {
-                steps.wanted.push(Step { number, name, data });
-            }
+    pub fn steps(&self, record: &LogRecord, from: u64) -> Result<Steps, ApiError> {
+        let mut reading = Reading {
+            reader: self,
+            position: record.position,
+            from,
+            steps: Steps::default(),
         };
-        if attempt.was_made() {
-            let attempt = AttemptView::of(attempt);
-            let about = &about;
-            push(
-                number,
-                "delivery.attempt",
-                json(&Attempted { about, attempt }),
-            );
-        }
-        if !matches!(attempt.outcome, Outcome::Retry { .. }) {
-            let at_ms = attempt.started_at_ms + u64::from(attempt.duration_ms);
-            let settled = Settled {
-                about: &about,
-                attempts: attempt.number,
-                ended_at: time::rfc3339(at_ms),
-            };
-            push(number + 1, "delivery.settled", json(&settled));
-        }
+        reading.read(record.entry.as_ref())?;
+        Ok(reading.steps)
+    }
+
+    /// What a reader comes back with that has seen everything before this step.
+    pub fn id(&self, position: u64, step: u64) -> Result<String, ApiError> {
+        let account = self.who.account();
+        self.cursors.seal(account, &[position, step])
     }
 
     /// Whether the lists would show it: by its event, or where that is not there any more by its
@@ -178,6 +115,117 @@ impl Reader<'_> {
         let subscription = self.view.subscription(attempt.subscription);
         subscription
             .is_some_and(|it| it.account == self.who.account() && self.who.reaches(it.integration))
+    }
+}
+
+impl Reading<'_> {
+    fn read(&mut self, entry: Option<&Entry>) -> Result<(), ApiError> {
+        match entry {
+            Some(Entry::Accepted(events)) => {
+                for (number, event) in (0..).zip(events) {
+                    self.accepted(event, number)?;
+                }
+            }
+            Some(Entry::Settled(attempts)) => {
+                for (number, attempt) in (0..).step_by(2).zip(attempts) {
+                    self.settled(attempt, number)?;
+                }
+            }
+            Some(Entry::Directory(changes)) => {
+                let ended = changes.iter().flat_map(|change| match change {
+                    Change::Cancelled(attempts) => &attempts[..],
+                    _ => [].as_slice(),
+                });
+                for (number, attempt) in (0..).step_by(2).zip(ended) {
+                    self.settled(attempt, number)?;
+                }
+                // The census counts what is settled in records of their own.
+                self.steps.of_account = 0;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn accepted(&mut self, event: &Event, number: u64) -> Result<(), ApiError> {
+        let (meta, reader) = (&event.meta, self.reader);
+        if meta.account != reader.who.account() {
+            return Ok(());
+        }
+        self.steps.of_account += 1;
+        if !reader.who.reaches(Some(meta.integration)) || !reader.wanted.accepted(meta) {
+            return Ok(());
+        }
+        let data = || json(&EventView::of(meta));
+        self.step(number, "event.accepted", data, &event.body)
+    }
+
+    /// An attempt, and that it was the last if it was; each has a number of its own.
+    fn settled(&mut self, attempt: &Attempt, number: u64) -> Result<(), ApiError> {
+        let reader = self.reader;
+        let subscription = reader.view.subscription(attempt.subscription);
+        if subscription.is_some_and(|it| it.account == reader.who.account()) {
+            self.steps.of_account += 1;
+        }
+        if !reader.wanted.attempt(attempt) {
+            return Ok(());
+        }
+        // That it cannot be read is told by whoever has to.
+        let event = reader.log.event(attempt.place).ok().flatten();
+        let meta = event.map(|event| event.meta);
+        let is_wanted = reader.wanted.event_of_attempt(meta.as_ref());
+        if !reader.may_see(attempt, meta.as_ref()) || !is_wanted {
+            return Ok(());
+        }
+        let about = About::of(attempt, meta);
+        if attempt.was_made() {
+            let data = || {
+                json(&Attempted {
+                    about: &about,
+                    attempt: AttemptView::of(attempt),
+                })
+            };
+            self.step(number, "delivery.attempt", data, &[])?;
+        }
+        if !matches!(attempt.outcome, Outcome::Retry { .. }) {
+            let at_ms = attempt.started_at_ms + u64::from(attempt.duration_ms);
+            let data = || {
+                json(&Settled {
+                    about: &about,
+                    attempts: attempt.number,
+                    ended_at: time::rfc3339(at_ms),
+                })
+            };
+            self.step(number + 1, "delivery.settled", data, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Notes a step, unless he has seen it or looks for a text that is neither in it nor in this body.
+    fn step(
+        &mut self,
+        number: u64,
+        name: &str,
+        data: impl FnOnce() -> String,
+        body: &[u8],
+    ) -> Result<(), ApiError> {
+        if number < self.from {
+            return Ok(());
+        }
+        let (reader, position) = (self.reader, self.position);
+        let which = Which {
+            account: reader.who.account(),
+            position,
+            number,
+        };
+        let message = reader.told.message(which, || {
+            let id = reader.id(position, number + 1)?;
+            Ok::<_, ApiError>(Message::new(name, &id, &data()))
+        })?;
+        if reader.wanted.text_in(&[message.data().as_bytes(), body]) {
+            self.steps.wanted.push(message);
+        }
+        Ok(())
     }
 }
 
