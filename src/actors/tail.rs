@@ -100,7 +100,8 @@ impl Tails {
 impl Seat {
     /// When this reader may be sent so many bytes: after all that others were promised before.
     pub fn turn(&self, bytes: usize) -> Instant {
-        let takes = Duration::from_secs(1).mul_f64(bytes as f64 / f64::from(MAX_BYTES_PER_SECOND));
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let takes = Duration::from_secs(1) * bytes / MAX_BYTES_PER_SECOND;
         let next = self.clock.next_turn.lock();
         let mut next = next.unwrap_or_else(PoisonError::into_inner);
         let turn = Instant::now().max(*next);

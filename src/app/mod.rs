@@ -305,13 +305,13 @@ fn start_actors(
         dispatch: dispatch.clone(),
         log: Arc::clone(&log),
     };
-    let cursors = Cursors::of_store(log.journal().layout().store_id);
     let relay = Relay {
         auth,
         rate_limit,
         directory,
         queue,
         dispatch,
+        cursors: Cursors::of_store(log.journal().layout().store_id),
         log,
         probed,
         vault,
@@ -325,7 +325,6 @@ fn start_actors(
         guard,
         health,
         arriving: Arriving::default(),
-        cursors,
         limits: told::request_limits(config),
         trusted_proxies: config.server.trusted_proxies.clone().into(),
         backup: Turn::default(),

@@ -106,7 +106,7 @@ pub struct List {
 #[derive(Debug, Args)]
 pub struct Steer {
     /// Their ids, as lists show them
-    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with_all = [
+    #[arg(value_name = "ID", conflicts_with_all = [
         "all", "status", "subscription", "event_type", "since", "until", "dry_run", "yes",
     ])]
     ids: Vec<String>,
@@ -178,9 +178,14 @@ fn show(session: &Session, id: &str) -> Result<(), CliError> {
 
 impl Steer {
     fn run(&self, verb: &str, done: &str) -> Result<(), CliError> {
+        if self.ids.is_empty() && !self.all {
+            let message = "name deliveries by their ids, or add --all for all of those that the other options \
+                           select";
+            return Err(CliError::Usage(message.to_owned()));
+        }
         let fields = self.which.fields()?;
         let session = self.ask.open()?;
-        if !self.all {
+        if !self.ids.is_empty() {
             return self.each(&session, verb, done);
         }
         let fields = fields.map(|(name, value)| (name, value.map(|text| json!(text))));

@@ -46,9 +46,10 @@ pub struct Export {
 /// Make a new store from an export.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The directory must be new or empty. If any line is wrong, it is named and nothing is left behind.
-A relay that starts on the store has the same accounts, integrations, keys, subscriptions and
-secrets; deliveries that were open go on where they were, and nothing that was settled is sent again.
+    after_help = "The directory must be new or empty. If any line is wrong, it is named and nothing is left
+behind. A relay that starts on the store has the same accounts, integrations, keys, subscriptions
+and secrets; deliveries that were open go on where they were, and nothing that was settled is sent
+again.
 
 Examples:
   postrider import postrider.ndjson --data-dir /var/lib/postrider

@@ -39,8 +39,9 @@ const SUBSCRIPTIONS: &str = "/v1/subscriptions";
 /// Have deliveries come to this machine.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The signing secret is this machine's, and the same each time. In a terminal, r sends the last delivery
-on once more, d shows it whole, q ends. Exit status 1 if it was not connected at the end.
+    after_help = "The signing secret is this machine's, and the same each time. In a terminal, r sends the
+last delivery on once more, d shows it whole, q ends. Exit status 1 if it was not connected at the
+end.
 
 Examples:
   postrider listen --forward-to http://127.0.0.1:3000/hooks

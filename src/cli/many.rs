@@ -96,7 +96,7 @@ fn follow(session: &Session, task: Value) -> Result<Value, CliError> {
     let mut progress = Progress::begin();
     let over = System::new().block_on(async {
         let mut signals = Signals::listen()?;
-        progress.say(&how_far(&task));
+        say(&mut progress, &task);
         tokio::select! {
             over = until_over(session, &place, &mut progress) => Ok(over?),
             () = signals.next() => {
@@ -126,11 +126,11 @@ async fn until_over(
         if task["status"] != "running" {
             return Ok(task);
         }
-        progress.say(&how_far(&task));
+        say(progress, &task);
     }
 }
 
-fn how_far(task: &Value) -> String {
+fn say(progress: &mut Progress, task: &Value) {
     let text = |name: &str| task[name].as_str().unwrap_or_default().to_owned();
     let number = |name: &str| task[name].as_u64().unwrap_or_default();
     let counts = if task["dry_run"] == true {
@@ -138,14 +138,14 @@ fn how_far(task: &Value) -> String {
     } else {
         ""
     };
-    format!(
-        "{counts}{} {}: {}%, {} of {} so far",
+    let text = format!(
+        "{counts}{} {}: {} of {} so far",
         text("kind"),
         text("id"),
-        number("percent"),
         number("affected"),
         number("examined"),
-    )
+    );
+    progress.say_part(number("percent"), &text);
 }
 
 /// What a task has done, or would have.

@@ -18,8 +18,8 @@ const MAX_BYTES: u64 = 32 << 20;
 /// Send an event, or many.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "With --ndjson, each line is an event. They are sent in batches, each of which is accepted whole or not
-at all; at the first that is refused it ends and says which line is to blame.
+    after_help = "With --ndjson, each line is an event. They are sent in batches, each of which is accepted
+whole or not at all; at the first that is refused it ends and says which line is to blame.
 
 Examples:
   postrider send --integration INTEGRATION_KEY data/samples/order.completed.json

@@ -341,7 +341,15 @@ impl Test {
         ]);
         let path = format!("{}/test", SUBSCRIPTIONS.place(&self.id)?);
         let answer = session.ask(Method::POST, &path, body.to_string())?;
-        session.show(&SUBSCRIPTIONS, &answer)
+        session.show(&SUBSCRIPTIONS, &answer)?;
+        if answer["delivered"] == false {
+            return Err(CliError::Failed("the sample was not delivered".to_owned()));
+        }
+        if answer["allowed"] == false {
+            let message = "the receiver does not say that it wants events from here";
+            return Err(CliError::Failed(message.to_owned()));
+        }
+        Ok(())
     }
 }
 

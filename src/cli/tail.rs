@@ -22,8 +22,8 @@ use super::{CliError, style, values};
 /// Watch events pass.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "With --since it shows what has happened since then and ends, or goes on with --follow; without, it waits
-for what happens from now on. Ctrl-C ends it.
+    after_help = "With --since it shows what has happened since then and ends, or goes on with --follow;
+without, it waits for what happens from now on. Ctrl-C ends it.
 
 Examples:
   postrider tail

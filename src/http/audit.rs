@@ -65,7 +65,7 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
     let query: PageQuery = body::query(&request)?;
     let account = who.account();
     let before = query.cursor::<1>(&relay.cursors, account)?.map(|[it]| it);
-    let limit = query.limit()?;
+    let limit = query.limit();
     let mut deeds = relay.dispatch.deeds(account, before, limit + 1).await?;
     let next_cursor = if deeds.len() > limit {
         deeds.truncate(limit);

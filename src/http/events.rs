@@ -18,7 +18,7 @@ use super::deliveries::{self, DeliveryView};
 use super::error::ApiError;
 use super::gate::Caller;
 use super::openapi::shapes;
-use super::page::PageQuery;
+use super::page::{Limit, PageQuery};
 use super::search::{self, Wanted};
 use super::{Answer, Relay, blocking, body};
 use crate::domain::event::{EventMeta, Place};
@@ -32,8 +32,9 @@ use crate::domain::time;
 #[into_params(parameter_in = Query)]
 struct Query {
     /// How many entries the page may have.
+    #[serde(default)]
     #[param(value_type = Option<shapes::Limit>)]
-    limit: Option<usize>,
+    limit: Limit,
     /// Where the last page ended.
     #[param(value_type = Option<shapes::Cursor>)]
     cursor: Option<String>,
@@ -148,7 +149,7 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
         until.as_deref(),
     )?;
     let page = PageQuery::new(limit, cursor);
-    let limit = page.limit()?;
+    let limit = page.limit();
     let before = page.cursor(&relay.cursors, account)?.map(place_of);
     let log = Arc::clone(&relay.log);
     let found = blocking(move || search::newest(&log, &wanted, before, limit)).await?;

@@ -136,7 +136,7 @@ pub fn list<T: Owned>(
     };
     let account = who.account();
     let after = query.cursor(&relay.cursors, account)?;
-    let (records, end) = page::cut(all, query.limit()?, after, |record| record.made());
+    let (records, end) = page::cut(all, query.limit(), after, |record| record.made());
     let next = end
         .map(|end| relay.cursors.seal(account, &end))
         .transpose()?;

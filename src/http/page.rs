@@ -21,29 +21,49 @@ pub const MAX_LIMIT: usize = 100;
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// How many entries the page may have.
+    #[serde(default)]
     #[param(value_type = Option<shapes::Limit>)]
-    limit: Option<usize>,
+    limit: Limit,
     /// Where the last page ended.
     #[param(value_type = Option<shapes::Cursor>)]
     cursor: Option<String>,
 }
 
+/// How many entries a page may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Limit(usize);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(DEFAULT_LIMIT)
+    }
+}
+
+/// A page cannot have so many entries.
+#[derive(Debug, thiserror::Error)]
+#[error("must be a whole number from 1 to {MAX_LIMIT}")]
+pub struct LimitError;
+
+impl TryFrom<String> for Limit {
+    type Error = LimitError;
+
+    fn try_from(text: String) -> Result<Self, LimitError> {
+        let limit = text.parse().ok();
+        let limit = limit.filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        limit.map(Self).ok_or(LimitError)
+    }
+}
+
 impl PageQuery {
     /// These parameters, read elsewhere.
-    pub fn new(limit: Option<usize>, cursor: Option<String>) -> Self {
+    pub fn new(limit: Limit, cursor: Option<String>) -> Self {
         Self { limit, cursor }
     }
 
     /// How many entries are wanted.
-    pub fn limit(&self) -> Result<usize, ApiError> {
-        let limit = self.limit.unwrap_or(DEFAULT_LIMIT);
-        if (1..=MAX_LIMIT).contains(&limit) {
-            Ok(limit)
-        } else {
-            Err(ApiError::Invalid(format!(
-                "limit must be from 1 to {MAX_LIMIT}"
-            )))
-        }
+    pub fn limit(&self) -> usize {
+        self.limit.0
     }
 
     /// The numbers in the cursor, if there is one.
@@ -98,16 +118,22 @@ mod tests {
     }
 
     #[test]
-    fn absurd_limits_are_refused() {
-        for limit in [0, MAX_LIMIT + 1, usize::MAX] {
-            assert!(
-                PageQuery {
-                    limit: Some(limit),
-                    cursor: None
-                }
-                .limit()
-                .is_err()
-            );
+    fn a_limit_that_is_none_is_answered_with_those_that_are() {
+        let read = |text: &str| serde_urlencoded::from_str::<PageQuery>(text);
+        assert_eq!(read("").unwrap().limit(), DEFAULT_LIMIT);
+        assert_eq!(read("limit=100").unwrap().limit(), MAX_LIMIT);
+        for text in [
+            "0",
+            "101",
+            "-1",
+            "1e3",
+            "1.5",
+            "x",
+            "",
+            "99999999999999999999",
+        ] {
+            let refused = read(&format!("limit={text}")).unwrap_err().to_string();
+            assert!(refused.contains("from 1 to 100"), "{text}: {refused}");
         }
     }
 }

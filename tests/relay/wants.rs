@@ -297,6 +297,7 @@ fn an_endpoint_is_tried_with_a_signed_sample_that_leaves_nothing_behind() {
         .command(&["subscriptions", "test", &made.id])
         .output()
         .unwrap();
+    assert_eq!(shown.status.code(), Some(1));
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(
         shown.contains("delivered") && shown.contains("500"),

@@ -38,7 +38,7 @@ pub fn in_words(status: &Value, width: Option<usize>, style: Style) -> String {
     );
     say("backlog", backlog(&numbers["backlog"], style));
     if relay.is_object() {
-        say("oldest", oldest(relay));
+        say("oldest", oldest(relay, &numbers["backlog"]));
         say("disk", disk(relay));
         say("memory", bytes(&relay["resident_memory_bytes"]));
     }
@@ -109,12 +109,17 @@ fn backlog(backlog: &Value, style: Style) -> String {
     )
 }
 
-/// How long something has waited, over all accounts.
-fn oldest(relay: &Value) -> String {
+/// How long something has waited, over all accounts. That is looked at every few seconds: what came since
+/// waits all the same.
+fn oldest(relay: &Value, backlog: &Value) -> String {
+    let is_open = ["pending", "retrying"].map(|name| backlog[name].as_u64().unwrap_or(0) > 0);
     let [pending_s, due_s] = ["oldest_pending_seconds", "oldest_due_seconds"]
         .map(|name| relay[name].as_f64().unwrap_or(0.0).max(0.0));
     let shown = |seconds| span(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     match (pending_s > 0.0, due_s > 0.0) {
+        (false, false) if is_open.contains(&true) => {
+            "undelivered for seconds, or held back by a pause".to_owned()
+        }
         (false, false) => "nothing waits".to_owned(),
         (true, false) => format!("undelivered for {}", shown(pending_s)),
         (_, true) => format!(

@@ -14,6 +14,18 @@ const MIN_TYPE_COLUMNS: usize = 16;
 /// As wide as the longest word for how something stands: `cancelled`, `delivered`.
 const WORD_COLUMNS: usize = 9;
 
+/// As wide as ids are.
+const ID_COLUMNS: usize = 13;
+/// As wide as most results are: `#1 200 1204 ms`.
+const RESULT_COLUMNS: usize = 16;
+
+/// What stands behind the type of an event, the most useful first.
+struct Rest {
+    whose: String,
+    result: String,
+    uuid: String,
+}
+
 /// Makes lines.
 #[derive(Debug)]
 pub enum Lines {
@@ -95,16 +107,12 @@ impl People {
     fn line(&mut self, name: &str, step: &Value) -> Option<String> {
         match name {
             "event.accepted" => {
-                let size = format!("{} bytes", plain(&step["size_bytes"]));
-                let rest = [&step["uuid"], &step["integration_id"]]
-                    .map(plain)
-                    .join("  ");
-                Some(self.columns(
-                    &step["accepted_at"],
-                    "accepted",
-                    step,
-                    &format!("{rest}  {size}"),
-                ))
+                let rest = Rest {
+                    whose: plain(&step["integration_id"]),
+                    result: format!("{} bytes", plain(&step["size_bytes"])),
+                    uuid: plain(&step["uuid"]),
+                };
+                Some(self.columns(&step["accepted_at"], "accepted", step, &rest))
             }
             "delivery.attempt" => {
                 self.attempted = plain(&step["delivery_id"]);
@@ -112,24 +120,23 @@ impl People {
                     Value::Null => plain(&step["error"]),
                     code => plain(code),
                 };
-                let rest = [&step["event_uuid"], &step["subscription_id"]]
-                    .map(plain)
-                    .join("  ");
-                let number = plain(&step["number"]);
-                let rest = format!(
-                    "{rest}  #{number} {answer} {} ms",
-                    plain(&step["duration_ms"])
-                );
+                let [number, took_ms] = ["number", "duration_ms"].map(|name| plain(&step[name]));
+                let rest = Rest {
+                    whose: plain(&step["subscription_id"]),
+                    result: format!("#{number} {answer} {took_ms} ms"),
+                    uuid: plain(&step["event_uuid"]),
+                };
                 Some(self.columns(&step["started_at"], &plain(&step["status"]), step, &rest))
             }
             "delivery.settled" => {
                 if plain(&step["delivery_id"]) == std::mem::take(&mut self.attempted) {
                     return None;
                 }
-                let rest = [&step["event_uuid"], &step["subscription_id"]]
-                    .map(plain)
-                    .join("  ");
-                let rest = format!("{rest}  after {} attempts", plain(&step["attempts"]));
+                let rest = Rest {
+                    whose: plain(&step["subscription_id"]),
+                    result: format!("after {} attempts", plain(&step["attempts"])),
+                    uuid: plain(&step["event_uuid"]),
+                };
                 Some(self.columns(&step["ended_at"], &plain(&step["status"]), step, &rest))
             }
             "tail.missed" => {
@@ -146,7 +153,7 @@ impl People {
         }
     }
 
-    fn columns(&mut self, at: &Value, word: &str, step: &Value, rest: &str) -> String {
+    fn columns(&mut self, at: &Value, word: &str, step: &Value, rest: &Rest) -> String {
         let event = match &step["event"] {
             Value::Null => "-".to_owned(),
             event => plain(event),
@@ -155,10 +162,21 @@ impl People {
         self.type_columns = self.type_columns.max(columns);
         let (time, width) = (local_time(&plain(at)), self.type_columns);
         let padded = format!("{word:<WORD_COLUMNS$}");
-        let line = format!("{time}  {padded}  {event:<width$}  {rest}");
+        let Rest {
+            whose,
+            result,
+            uuid,
+        } = rest;
+        let line = format!(
+            "{time}  {padded}  {event:<width$}  {whose:<ID_COLUMNS$}  {result:<RESULT_COLUMNS$}"
+        );
+        let with_uuid = format!("{line}  {uuid}");
+        // A part of a uuid is of no use.
         let shown = match self.width {
-            Some(width) => line.chars().take(width).collect(),
-            None => line,
+            Some(width) if with_uuid.chars().count() > width => {
+                line.trim_end().chars().take(width).collect()
+            }
+            _ => with_uuid,
         };
         // Coloured once it is cut: an escape that is cut would colour everything after it.
         match shown.split_once(&padded) {

@@ -78,7 +78,7 @@ pub async fn list(caller: Caller, request: HttpRequest, relay: Data<Relay>) -> A
         status: query.status,
         subscription,
         before: page.cursor(&relay.cursors, account)?.map(Mark::read),
-        limit: page.limit()?,
+        limit: page.limit(),
     };
     let (deliveries, next) = match query.status {
         Some(Status::Pending | Status::Retrying | Status::Dead) => search.open().await?,

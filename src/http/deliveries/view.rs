@@ -10,6 +10,7 @@ use crate::domain::event_type::EventType;
 use crate::domain::ids::{EventId, SubscriptionId};
 use crate::domain::time;
 use crate::http::openapi::shapes;
+use crate::http::page::Limit;
 
 /// Which deliveries are asked for.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -17,8 +18,9 @@ use crate::http::openapi::shapes;
 #[into_params(parameter_in = Query)]
 pub struct Query {
     /// How many entries the page may have.
+    #[serde(default)]
     #[param(value_type = Option<shapes::Limit>)]
-    pub limit: Option<usize>,
+    pub limit: Limit,
     /// Where the last page ended.
     #[param(value_type = Option<shapes::Cursor>)]
     pub cursor: Option<String>,

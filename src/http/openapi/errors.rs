@@ -75,7 +75,7 @@ const OF_INGEST: Words = Words {
 };
 
 const OF_MANAGEMENT: Words = Words {
-    wrong: "limit must be from 1 to 100",
+    wrong: "limit: must be a whole number from 1 to 100",
     media_type: "Content-Type must be application/json",
     malformed: "The body is not valid JSON: EOF while parsing an object at line 1 column 1",
     too_large: "The body is larger than 64 KiB.",

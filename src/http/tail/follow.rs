@@ -222,7 +222,9 @@ impl Follower {
         } else {
             0
         };
-        let steps = reader.steps(record, from).map_err(unsealed)?;
+        let steps = reader
+            .steps(record, from)
+            .map_err(|error| unsealed(&error))?;
         progress.census += steps.of_account;
         for message in &steps.wanted {
             progress.text.push_str(message.text());
@@ -290,11 +292,11 @@ impl Follower {
     fn id(&self, mark: Mark) -> Result<String, Over> {
         let numbers = [mark.position, mark.step];
         let id = self.relay.cursors.seal(self.who.account(), &numbers);
-        id.map_err(unsealed)
+        id.map_err(|error| unsealed(&error))
     }
 }
 
-fn unsealed(error: ApiError) -> Over {
+fn unsealed(error: &ApiError) -> Over {
     log::error!("a place in the log cannot be sealed: {error}");
     Over
 }

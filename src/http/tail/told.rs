@@ -76,9 +76,9 @@ impl Told {
         if let Some(known) = kept.messages.get(&which) {
             return Ok(Arc::clone(known));
         }
-        let made = Arc::new(make()?);
-        kept.keep(which, Arc::clone(&made));
-        Ok(made)
+        let message = Arc::new(make()?);
+        kept.keep(which, Arc::clone(&message));
+        Ok(message)
     }
 }
 
