@@ -121,3 +121,26 @@ impl Seat {
         let _ = self.closed.wait_for(|closed| *closed).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix::test]
+    async fn all_readers_together_are_sent_so_much_a_second_and_look_at_the_same_moments() {
+        let tails = Tails::start();
+        let (one, other) = (tails.seat().unwrap(), tails.seat().unwrap());
+        let first = one.turn(MAX_BYTES_PER_SECOND as usize / 4);
+        let second = other.turn(MAX_BYTES_PER_SECOND as usize);
+        assert_eq!(second - first, Duration::from_millis(250));
+        assert_eq!(one.turn(1) - second, Duration::from_secs(1));
+
+        let now = Instant::now();
+        let ticks = [one.next_tick(), other.next_tick()];
+        for tick in ticks {
+            assert!(tick > now, "the next one is still to come");
+            let since_start = tick - tails.clock.started;
+            assert_eq!(since_start.as_nanos() % TICK.as_nanos(), 0);
+        }
+    }
+}

@@ -52,3 +52,39 @@ impl Census {
         (self.end, self.steps.get(&account).copied().unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::delivery::Outcome;
+    use crate::domain::directory::{Change, fixtures::subscription};
+    use crate::domain::event::Place;
+    use crate::domain::ids::SubscriptionId;
+    use crate::store::fixtures::{attempt, event, event_id};
+
+    #[test]
+    fn what_happened_to_an_account_is_counted_and_nothing_else() {
+        let mut directory = Directory::default();
+        directory.apply(&Change::PutSubscription(subscription(7, 2, &["**"]).into()));
+        let tried = |subscription| {
+            let subscription = SubscriptionId::from_bits(subscription);
+            let place = Place {
+                position: 64,
+                index: 0,
+            };
+            attempt(event_id(1), place, subscription, 1, Outcome::Delivered)
+        };
+        let mut census = Census::new(64);
+        let accepted = Entry::Accepted(vec![event(1, 8), event(2, 8)]);
+        census.add(&accepted, &directory, 200);
+        let of = |census: &Census, account| census.of(AccountId::from_bits(account));
+        assert_eq!([1, 2].map(|it| of(&census, it)), [(200, 2), (200, 0)]);
+
+        let settled = Entry::Settled(vec![tried(7), tried(8), tried(7)]);
+        census.add(&settled, &directory, 300);
+        assert_eq!([1, 2].map(|it| of(&census, it)), [(300, 2), (300, 2)]);
+
+        census.add(&Entry::Directory(Vec::new()), &directory, 400);
+        assert_eq!(of(&census, 1), (400, 2));
+    }
+}

@@ -62,7 +62,10 @@ fn one_screen_tells_how_the_relay_is_and_who_fails() {
 #[test]
 fn there_is_a_manual_page_for_each_command() {
     let relay = Relay::stopped(&[]);
-    assert!(told(&relay, &["man"]).contains(".TH postrider 1"));
+    let first = told(&relay, &["man"]);
+    for expected in [".TH postrider 1", "postrider\\-tail(1)", "Examples"] {
+        assert!(first.contains(expected), "{expected}: {first}");
+    }
     let folder = tempfile::tempdir().unwrap();
     told(
         &relay,
