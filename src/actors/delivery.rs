@@ -38,7 +38,8 @@ use super::attempt::{Target, log_attempt, not_attempted};
 use super::directory::DirectoryHandle;
 use super::dispatch::{DispatchHandle, Instruction};
 use super::listeners::Carrier;
-use super::metrics::{LaneMeter, Metrics};
+use super::mailbox::{Mail, Mailbox};
+use super::metrics::{LaneMeter, Mailed, Metrics};
 use super::outcomes::Outcomes;
 use super::queue::QueueHandle;
 use super::reads::Reads;
@@ -100,14 +101,14 @@ pub struct Shared {
 /// Sends to a lane.
 #[derive(Debug, Clone)]
 pub struct LaneHandle {
-    addr: Addr<Lane>,
+    mailbox: Mailbox<Lane>,
 }
 
 impl LaneHandle {
     /// Tells it what to do; the dispatcher keeps count of what it has. What comes back is to be told again:
     /// a lane that has not begun to run yet takes only a few messages.
     pub fn tell(&self, instructions: Vec<Instruction>) -> Option<Vec<Instruction>> {
-        match self.addr.try_send(Told(instructions)) {
+        match self.mailbox.post(Told(instructions)) {
             Err(SendError::Full(Told(instructions))) => Some(instructions),
             // A lane that has ended needs no offers: its subscription is gone.
             Ok(()) | Err(SendError::Closed(_)) => None,
@@ -117,16 +118,12 @@ impl LaneHandle {
     /// The subscription is gone.
     pub fn stop(&self) {
         // Without the message the lane notices at its next look at the directory.
-        let _ = self.addr.try_send(Stop);
+        let _ = self.mailbox.post(Stop);
     }
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
 struct Told(Vec<Instruction>);
 
-#[derive(Message)]
-#[rtype(result = "()")]
 struct Stop;
 
 #[derive(Message)]
@@ -179,6 +176,7 @@ pub fn start(
     dispatch: DispatchHandle,
 ) -> LaneHandle {
     let (carrier, turns) = (home.carrier.clone(), home.turns.clone());
+    let meter = shared.metrics.mailbox(Mailed::Lane);
     let addr = Lane::start_in_arbiter(&home.arbiter, move |ctx| {
         let changes = shared.directory.view().subscription_changes();
         let probe_after = shared.defaults.probe_after;
@@ -200,17 +198,19 @@ pub fn start(
             watching: false,
         }
     });
-    LaneHandle { addr }
+    let mailbox = Mailbox::new(addr, meter);
+    LaneHandle { mailbox }
 }
 
 impl Actor for Lane {
     type Context = Context<Self>;
 }
 
-impl Handler<Told> for Lane {
+impl Handler<Mail<Told>> for Lane {
     type Result = ();
 
-    fn handle(&mut self, Told(instructions): Told, ctx: &mut Self::Context) {
+    fn handle(&mut self, mail: Mail<Told>, ctx: &mut Self::Context) {
+        let Told(instructions) = mail.open();
         self.core.follow(instructions);
         self.pump(ctx);
     }
@@ -230,10 +230,10 @@ impl Handler<Ended> for Lane {
     }
 }
 
-impl Handler<Stop> for Lane {
+impl Handler<Mail<Stop>> for Lane {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Mail<Stop>, ctx: &mut Self::Context) {
         self.shared.probed.remove(&self.id);
         ctx.stop();
     }

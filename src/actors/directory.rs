@@ -14,11 +14,13 @@ pub use self::view::View;
 use std::sync::Arc;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler};
 use tokio::sync::oneshot;
 
 use super::Unavailable;
 use super::health::{Health, Vital};
+use super::mailbox::{Mail, Mailbox};
+use super::metrics::MailboxMeter;
 use super::queue::{QueueError, QueueHandle};
 use crate::domain::audit::Deed;
 use crate::domain::directory::{Change, Directory};
@@ -44,7 +46,7 @@ pub enum ChangeError<E> {
 /// Reads and changes the directory.
 #[derive(Debug, Clone)]
 pub struct DirectoryHandle {
-    addr: Addr<DirectoryActor>,
+    mailbox: Mailbox<DirectoryActor>,
     view: Arc<View>,
 }
 
@@ -77,8 +79,8 @@ impl DirectoryHandle {
             }
         });
         let (reply, done) = oneshot::channel();
-        self.addr
-            .try_send(Make { decide, reply })
+        self.mailbox
+            .post(Make { decide, reply })
             .map_err(Unavailable::from)?;
         done.await.map_err(|_| Unavailable::Stopped)??;
         decision
@@ -94,8 +96,6 @@ struct DirectoryActor {
     _vital: Vital,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
 struct Make {
     decide: Decide,
     reply: oneshot::Sender<Result<(), QueueError>>,
@@ -107,6 +107,7 @@ pub fn start(
     directory: Directory,
     queue: QueueHandle,
     health: &Health,
+    meter: MailboxMeter,
 ) -> DirectoryHandle {
     let vital = health.vital("directory actor");
     let view = Arc::new(View::new(directory));
@@ -119,17 +120,19 @@ pub fn start(
             _vital: vital,
         }
     });
-    DirectoryHandle { addr, view }
+    let mailbox = Mailbox::new(addr, meter);
+    DirectoryHandle { mailbox, view }
 }
 
 impl Actor for DirectoryActor {
     type Context = Context<Self>;
 }
 
-impl Handler<Make> for DirectoryActor {
+impl Handler<Mail<Make>> for DirectoryActor {
     type Result = ();
 
-    fn handle(&mut self, Make { decide, reply }: Make, ctx: &mut Self::Context) {
+    fn handle(&mut self, mail: Mail<Make>, ctx: &mut Self::Context) {
+        let Make { decide, reply } = mail.open();
         let changes = decide(&self.view.read());
         let queue = self.queue.clone();
         let journalled = async move {

@@ -23,7 +23,8 @@
 //!
 //! All bounds, these among them, are in one table with their reasons: `docs/bounds.md`.
 //!
-//! Nothing is sent with `do_send` between actors: a full mailbox is an answer, never a loss. Nobody
+//! Messages between actors are posted to a [`mailbox`], which counts them; nothing is sent with `do_send`: a
+//! full mailbox is an answer, never a loss. Nobody
 //! waits for an actor that may wait for him: the log closes the circle between queue, dispatch and
 //! lanes. In a crash an actor loses nothing that was acknowledged, because all that matters is in the
 //! log before anyone hears of it.
@@ -37,6 +38,7 @@ pub mod directory;
 pub mod dispatch;
 pub mod health;
 pub mod listeners;
+pub mod mailbox;
 pub mod metrics;
 pub mod outcomes;
 pub mod pause;

@@ -31,7 +31,7 @@ use crate::actors::directory::DirectoryHandle;
 use crate::actors::dispatch::DispatchHandle;
 use crate::actors::health::Health;
 use crate::actors::listeners::{Carrier, Listeners};
-use crate::actors::metrics::{Metrics, MetricsError};
+use crate::actors::metrics::{Mailed, Metrics, MetricsError};
 use crate::actors::outcomes::Outcomes;
 use crate::actors::reads::Reads;
 use crate::actors::samples::Samples;
@@ -245,23 +245,23 @@ fn start_actors(
     let guard = Guard::new(config.outbound.allow.clone());
     let guard = Arc::new(guard.https_only(config.outbound.https_only));
     let control = Arbiter::new().handle();
-    let limits = queue::Limits {
-        requests: config.queue.capacity,
-        bytes: config.queue.max_bytes,
+    let parts = queue::Parts {
+        committer,
+        sync_timeout: config.store.sync_timeout,
+        state: Arc::clone(&state),
+        last_event: ledger.last_event(),
+        health: health.clone(),
+        meter: metrics.commit_meter(),
+        mailbox: metrics.mailbox(Mailed::Queue),
     };
-    let queue = queue::start(
-        &Arbiter::new().handle(),
-        queue::Parts {
-            committer,
-            sync_timeout: config.store.sync_timeout,
-            state: Arc::clone(&state),
-            last_event: ledger.last_event(),
-            health: health.clone(),
-            meter: metrics.commit_meter(),
-        },
-        limits,
+    let queue = queue::start(&Arbiter::new().handle(), parts, told::queue_limits(config));
+    let directory = directory::start(
+        &control,
+        ledger.directory().clone(),
+        queue.clone(),
+        &health,
+        metrics.mailbox(Mailed::Directory),
     );
-    let directory = directory::start(&control, ledger.directory().clone(), queue.clone(), &health);
     let auth = auth::start(&control, directory.clone());
     let rate_limit = rate_limit::start(&control, told::quotas(config));
     let probed: Arc<DashSet<_>> = Arc::default();
@@ -316,7 +316,7 @@ fn start_actors(
         probed,
         vault,
         samples,
-        tasks: tasks::start(&control, parts, &health),
+        tasks: tasks::start(&control, parts, &health, metrics.mailbox(Mailed::Tasks)),
         tails: Tails::start(),
         told: Told::default(),
         listeners: listeners.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::actors::delivery::Defaults;
 use crate::actors::dispatch::watch::Patience;
 use crate::actors::now_ms;
+use crate::actors::queue;
 use crate::actors::rate_limit::Quotas;
 use crate::config::{Config, Limit};
 use crate::domain::rate::Quota;
@@ -42,6 +43,14 @@ pub fn request_limits(config: &Config) -> Limits {
     Limits {
         max_body_bytes: config.ingest.max_body_bytes,
         max_batch_bytes: config.ingest.max_batch_bytes,
+    }
+}
+
+/// For the queue.
+pub fn queue_limits(config: &Config) -> queue::Limits {
+    queue::Limits {
+        requests: config.queue.capacity,
+        bytes: config.queue.max_bytes,
     }
 }
 

@@ -34,6 +34,7 @@ pub async fn show(request: HttpRequest, relay: Data<Relay>) -> Answer {
     let reading = Reading {
         is_ready: relay.health.problem().is_none(),
         unjournalled: relay.outcomes.unjournalled(),
+        queued: relay.queue.waiting(),
         probing: relay.probed.len(),
         now_ms: now_ms(),
     };

@@ -33,7 +33,8 @@ pub mod retention;
 pub mod state;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::background::Background;
@@ -41,6 +42,7 @@ use self::committer::Committer;
 use self::disk::Disk;
 use self::disk::real::RealDisk;
 use self::error::StoreError;
+use self::journal::Layout;
 use self::ledger::Ledger;
 use self::log::Log;
 use self::opening::Opened;
@@ -148,3 +150,22 @@ pub fn open(options: &Options) -> Result<Store, StoreError> {
 
 #[cfg(test)]
 mod tests;
+
+/// What the files of the state take that stands beside a journal. Looks at a handful of files.
+pub fn state_bytes(layout: &Layout) -> io::Result<u64> {
+    bytes_in(&layout.dir.with_file_name("state"))
+}
+
+fn bytes_in(dir: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in dir.read_dir()? {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        bytes += if meta.is_dir() {
+            bytes_in(&entry.path())?
+        } else {
+            meta.len()
+        };
+    }
+    Ok(bytes)
+}

@@ -86,8 +86,13 @@ fn after_traffic_of_a_known_shape_the_numbers_are_exactly_that() {
     let refused = relay.connect().request("GET", "/v1/account", &nobody, b"");
     refused.unwrap().expect(401);
     eventually("everything to be journalled", || {
-        let waiting = numbers(&relay)["postrider_unjournalled_outcomes"];
-        (waiting == 0.0).then_some(())
+        let now = numbers(&relay);
+        let in_mailboxes = |(name, waiting): (&String, &f64)| {
+            name.starts_with("postrider_mailbox_messages{") && *waiting > 0.0
+        };
+        let is_over =
+            now["postrider_unjournalled_outcomes"] == 0.0 && !now.iter().any(in_mailboxes);
+        is_over.then_some(())
     });
     let numbers = numbers(&relay);
     expect(
@@ -125,12 +130,16 @@ fn after_traffic_of_a_known_shape_the_numbers_are_exactly_that() {
             ),
             ("postrider_undispatched_bytes", 0),
             ("postrider_journal_segments", 1),
+            ("postrider_queue_requests", 0),
+            ("postrider_mailbox_refused_total{actor=\"queue\"}", 0),
+            ("postrider_mailbox_refused_total{actor=\"lane\"}", 0),
         ],
     );
     for measured in [
         "postrider_commit_seconds_count",
         "postrider_sync_seconds_count",
         "postrider_journal_bytes",
+        "postrider_state_bytes",
         "postrider_disk_free_bytes",
         "postrider_resident_memory_bytes",
     ] {

@@ -29,6 +29,7 @@ fn beyond_what_may_wait_the_answer_is_503_and_what_was_accepted_is_all_there() {
     let request = http::request("POST", &shop.path(), &key, &samples::event("a", 1));
     let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| relay.connect()).collect();
     let mut accepted = BTreeSet::new();
+    let mut refusals = 0;
     eventually("a refusal", || {
         let mut refused = None;
         for answer in all_at_once(&mut connections, &request) {
@@ -39,12 +40,16 @@ fn beyond_what_may_wait_the_answer_is_503_and_what_was_accepted_is_all_there() {
                 let error = answer.expect(503);
                 assert_eq!(error["error"], "Service unavailable");
                 assert_eq!(error.as_object().unwrap().len(), 2);
+                refusals += 1;
                 refused = Some(());
             }
         }
         refused
     });
     assert!(!accepted.is_empty(), "one at a time may come in");
+    let metrics = relay.connect().request("GET", "/metrics", &[], b"");
+    let counted = format!("postrider_mailbox_refused_total{{actor=\"queue\"}} {refusals}\n");
+    assert!(metrics.unwrap().text().contains(&counted), "{counted}");
     let mut listed = BTreeSet::new();
     let mut cursor = String::new();
     loop {

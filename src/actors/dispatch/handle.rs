@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use actix::{Addr, Message};
+use actix::Addr;
 use tokio::sync::oneshot;
 
 use super::Dispatch;
 use crate::actors::Unavailable;
+use crate::actors::mailbox::Mailbox;
+use crate::actors::metrics::MailboxMeter;
 use crate::domain::audit::Deed;
 use crate::domain::event::Place;
 use crate::domain::ids::{AccountId, EventId, SubscriptionId};
@@ -22,7 +24,7 @@ const CATCH_UP_PAUSE: Duration = Duration::from_millis(2);
 /// Asks the dispatcher.
 #[derive(Debug, Clone)]
 pub struct DispatchHandle {
-    pub(super) addr: Addr<Dispatch>,
+    mailbox: Mailbox<Dispatch>,
 }
 
 /// Why there is no answer.
@@ -37,6 +39,11 @@ pub enum DispatchError {
 }
 
 impl DispatchHandle {
+    pub(super) fn new(addr: Addr<Dispatch>, meter: MailboxMeter) -> Self {
+        let mailbox = Mailbox::new(addr, meter);
+        Self { mailbox }
+    }
+
     /// The deliveries of an event that are not settled for good.
     pub async fn open_of(&self, place: Place) -> Result<Vec<Open>, DispatchError> {
         self.ask(move |ledger| ledger.open_of(place)).await
@@ -161,8 +168,8 @@ impl DispatchHandle {
     /// Writes a last checkpoint, so that the next start has nothing to replay.
     pub async fn save(&self) -> Result<(), DispatchError> {
         let (reply, saved) = oneshot::channel();
-        self.addr
-            .try_send(Save { reply })
+        self.mailbox
+            .post(Save { reply })
             .map_err(Unavailable::from)?;
         saved.await.map_err(|_| Unavailable::Stopped.into())
     }
@@ -175,21 +182,17 @@ impl DispatchHandle {
         let answer_with = Box::new(move |ledger: &Ledger| {
             let _ = reply.send(question(ledger));
         });
-        self.addr
-            .try_send(Ask { answer_with })
+        self.mailbox
+            .post(Ask { answer_with })
             .map_err(Unavailable::from)?;
         Ok(answer.await.map_err(|_| Unavailable::Stopped)??)
     }
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(super) struct Ask {
     pub(super) answer_with: Box<dyn FnOnce(&Ledger) + Send>,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
 pub(super) struct Save {
     pub(super) reply: oneshot::Sender<()>,
 }

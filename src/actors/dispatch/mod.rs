@@ -36,7 +36,8 @@ use super::announce::Announcer;
 use super::delivery::{Home, Shared, WINDOW};
 use super::directory::DirectoryHandle;
 use super::health::{Health, Vital};
-use super::metrics::Metrics;
+use super::mailbox::Mail;
+use super::metrics::{Mailed, Metrics};
 use super::{now_ms, pause};
 use crate::store::error::StoreError;
 use crate::store::ledger::Ledger;
@@ -102,12 +103,12 @@ pub struct Dispatch {
 
 /// Starts the actor.
 pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
+    let meter = parts.shared.metrics.mailbox(Mailed::Dispatch);
+    let own_meter = meter.clone();
     let addr = Dispatch::start_in_arbiter(arbiter, move |ctx| {
         ctx.set_mailbox_capacity(MAILBOX);
         let log = Arc::clone(&parts.shared.log);
-        let own = DispatchHandle {
-            addr: ctx.address(),
-        };
+        let own = DispatchHandle::new(ctx.address(), own_meter);
         let directory = parts.shared.directory.clone();
         let metrics = parts.shared.metrics.clone();
         let lanes = Actors::new(parts.homes, parts.shared, own);
@@ -130,7 +131,7 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts) -> DispatchHandle {
             sweeping: false,
         }
     });
-    DispatchHandle { addr }
+    DispatchHandle::new(addr, meter)
 }
 
 impl Actor for Dispatch {
@@ -169,20 +170,22 @@ impl Handler<GoOn> for Dispatch {
     }
 }
 
-impl Handler<Ask> for Dispatch {
+impl Handler<Mail<Ask>> for Dispatch {
     type Result = ();
 
-    fn handle(&mut self, Ask { answer_with }: Ask, ctx: &mut Self::Context) {
+    fn handle(&mut self, mail: Mail<Ask>, ctx: &mut Self::Context) {
+        let Ask { answer_with } = mail.open();
         // Whoever was just told that an event is on disk expects to find it.
         self.turn(ctx);
         answer_with(self.core.ledger());
     }
 }
 
-impl Handler<Save> for Dispatch {
+impl Handler<Mail<Save>> for Dispatch {
     type Result = ();
 
-    fn handle(&mut self, Save { reply }: Save, ctx: &mut Self::Context) {
+    fn handle(&mut self, mail: Mail<Save>, ctx: &mut Self::Context) {
+        let Save { reply } = mail.open();
         self.turn(ctx);
         self.core.tell_when_saved(reply);
         self.save(ctx);

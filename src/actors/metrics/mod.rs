@@ -10,6 +10,7 @@ pub mod account;
 mod attempts;
 mod books;
 mod commits;
+mod mailboxes;
 mod overdue;
 mod reading;
 mod refusal;
@@ -25,6 +26,8 @@ pub use self::attempts::{AttemptMeter, LaneMeter};
 use self::books::Books;
 pub use self::commits::CommitMeter;
 use self::commits::Commits;
+use self::mailboxes::Mailboxes;
+pub use self::mailboxes::{MailboxMeter, Mailed, Waits};
 use self::overdue::Overdue;
 pub use self::reading::Reading;
 use self::reading::Readings;
@@ -51,6 +54,7 @@ struct Inner {
     commits: Commits,
     attempts: Attempts,
     books: Books,
+    mailboxes: Mailboxes,
     overdue: Overdue,
     readings: Readings,
     accounts: Accounts,
@@ -67,6 +71,7 @@ impl Metrics {
             commits: Commits::new(&maker)?,
             attempts: Attempts::new(&maker)?,
             books: Books::new(&maker)?,
+            mailboxes: Mailboxes::new(&maker)?,
             overdue: Overdue::default(),
             readings: Readings::new(&maker)?,
             accounts: Accounts::default(),
@@ -84,6 +89,11 @@ impl Metrics {
     /// For whoever commits.
     pub fn commit_meter(&self) -> CommitMeter {
         CommitMeter::new(self.0.commits.clone(), self.0.accounts.clone())
+    }
+
+    /// For who sends messages to an actor.
+    pub fn mailbox(&self, actor: Mailed) -> MailboxMeter {
+        self.0.mailboxes.of(actor)
     }
 
     /// For a lane.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus::{Gauge, IntGauge, TextEncoder};
 
 use super::{Maker, Metrics, MetricsError, whole};
-use crate::store::log::Log;
+use crate::store::{self, log::Log};
 
 /// What others know at the time of a reading.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +14,8 @@ pub struct Reading {
     pub is_ready: bool,
     /// Attempts that are under way, or whose outcome is not journalled.
     pub unjournalled: usize,
+    /// Requests that wait for a commit.
+    pub queued: usize,
     /// Lanes that only probe their receivers.
     pub probing: usize,
     /// Now, in milliseconds of Unix time.
@@ -25,10 +27,12 @@ pub struct Reading {
 pub(super) struct Readings {
     ready: IntGauge,
     unjournalled: IntGauge,
+    queued: IntGauge,
     oldest_due_seconds: Gauge,
     undispatched_bytes: IntGauge,
     journal_bytes: IntGauge,
     journal_segments: IntGauge,
+    state_bytes: IntGauge,
     disk_free_bytes: IntGauge,
     disk_min_free_bytes: IntGauge,
     resident_bytes: IntGauge,
@@ -46,6 +50,10 @@ impl Readings {
                 "postrider_unjournalled_outcomes",
                 "Attempts that are under way, or whose outcome is not journalled yet.",
             )?,
+            queued: maker.gauge(
+                "postrider_queue_requests",
+                "Requests that wait for a commit.",
+            )?,
             oldest_due_seconds: maker.seconds(
                 "postrider_oldest_due_seconds",
                 "How long the longest overdue attempt, above all of a retry, has been due while its lane was free to make it.",
@@ -61,6 +69,10 @@ impl Readings {
             journal_segments: maker.gauge(
                 "postrider_journal_segments",
                 "Segments of the journal that hold records.",
+            )?,
+            state_bytes: maker.gauge(
+                "postrider_state_bytes",
+                "The files of the state, which can be made anew from the journal.",
             )?,
             disk_free_bytes: maker.gauge(
                 "postrider_disk_free_bytes",
@@ -84,6 +96,7 @@ impl Metrics {
         let Reading {
             is_ready,
             unjournalled,
+            queued,
             probing,
             now_ms,
         } = reading;
@@ -92,6 +105,7 @@ impl Metrics {
         inner.books.note_probing(probing);
         readings.ready.set(is_ready.into());
         readings.unjournalled.set(whole(unjournalled));
+        readings.queued.set(whole(queued));
         let overdue_ms = inner.overdue.longest_ms(now_ms);
         let overdue = Duration::from_millis(overdue_ms.max(inner.books.late_ms(now_ms)));
         readings.oldest_due_seconds.set(overdue.as_secs_f64());
@@ -112,6 +126,9 @@ impl Metrics {
         readings.journal_segments.set(whole(segments));
         let bytes = segments.saturating_mul(layout.segment_bytes);
         readings.journal_bytes.set(whole(bytes));
+        if let Ok(bytes) = store::state_bytes(layout) {
+            readings.state_bytes.set(whole(bytes));
+        }
         let kept_free = whole(layout.min_free_bytes);
         readings.disk_min_free_bytes.set(kept_free);
         if let Ok(free) = layout.disk.free_bytes(&layout.dir) {

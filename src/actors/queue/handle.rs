@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix::{Addr, Handler, Message};
+use actix::Handler;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Queue;
+use crate::actors::mailbox::{Mail, Mailbox};
 use crate::domain::delivery::Attempt;
 use crate::domain::directory::Change;
 use crate::domain::event::NewEvent;
@@ -78,7 +79,7 @@ pub enum Accepted {
 /// Sends things to be committed.
 #[derive(Debug, Clone)]
 pub struct QueueHandle {
-    addr: Addr<Queue>,
+    mailbox: Mailbox<Queue>,
     places: Places,
 }
 
@@ -134,16 +135,22 @@ impl Places {
 }
 
 impl QueueHandle {
-    pub(super) fn new(addr: Addr<Queue>, limits: Limits) -> Self {
+    pub(super) fn new(mailbox: Mailbox<Queue>, limits: Limits) -> Self {
         Self {
-            addr,
+            mailbox,
             places: Places::new(limits),
         }
     }
 
     /// A place in the queue for a request of so many bytes.
     pub fn admit(&self, bytes: usize) -> Result<Permit, QueueError> {
-        self.places.admit(bytes)
+        let admitted = self.places.admit(bytes);
+        admitted.inspect_err(|_| self.mailbox.refuse())
+    }
+
+    /// Requests that wait for a commit.
+    pub fn waiting(&self) -> usize {
+        self.places.waiting.requests.load(Ordering::Relaxed)
     }
 
     /// Has events committed. Returns once they are on disk.
@@ -180,11 +187,10 @@ impl QueueHandle {
 
     fn send<M>(&self, message: M) -> Result<(), QueueError>
     where
-        M: Message + Send + 'static,
-        M::Result: Send,
-        Queue: Handler<M>,
+        M: Send + 'static,
+        Queue: Handler<Mail<M>>,
     {
-        self.addr.try_send(message).map_err(|error| match error {
+        self.mailbox.post(message).map_err(|error| match error {
             actix::prelude::SendError::Full(_) => QueueError::Overloaded,
             actix::prelude::SendError::Closed(_) => QueueError::Unavailable,
         })
@@ -192,8 +198,7 @@ impl QueueHandle {
 }
 
 /// A request that wants in.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Debug)]
 pub struct Accept {
     /// Its events.
     pub incoming: Incoming,
@@ -204,8 +209,7 @@ pub struct Accept {
 }
 
 /// Directory changes to be committed.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Debug)]
 pub struct ChangeDirectory {
     /// In their order.
     pub changes: Vec<Change>,
@@ -214,8 +218,7 @@ pub struct ChangeDirectory {
 }
 
 /// What outlives its segment, to be committed.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Debug)]
 pub struct CarryOver {
     /// What that is.
     pub carry: Carry,
@@ -224,8 +227,7 @@ pub struct CarryOver {
 }
 
 /// The outcome of an attempt, to be committed.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Debug)]
 pub struct Settle {
     /// What was done and what came of it.
     pub attempt: Attempt,

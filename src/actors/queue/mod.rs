@@ -29,7 +29,8 @@ pub use self::handle::{
     QueueHandle, Settle,
 };
 use super::health::{Health, Vital};
-use super::metrics::CommitMeter;
+use super::mailbox::{Mail, Mailbox};
+use super::metrics::{CommitMeter, MailboxMeter};
 use super::now_ms;
 use crate::domain::ids::EventId;
 use crate::store::committer::Committer;
@@ -69,10 +70,13 @@ pub struct Parts {
     pub health: Health,
     /// Counts commits.
     pub meter: CommitMeter,
+    /// Counts what waits in the mailbox.
+    pub mailbox: MailboxMeter,
 }
 
 /// Starts the actor.
 pub fn start(arbiter: &ArbiterHandle, parts: Parts, limits: Limits) -> QueueHandle {
+    let mailbox = parts.mailbox.clone();
     let addr = Queue::start_in_arbiter(arbiter, move |ctx| {
         ctx.set_mailbox_capacity(limits.requests + MAX_UNJOURNALLED + MAX_CHANGES);
         Queue {
@@ -84,7 +88,7 @@ pub fn start(arbiter: &ArbiterHandle, parts: Parts, limits: Limits) -> QueueHand
             lingering: false,
         }
     });
-    QueueHandle::new(addr, limits)
+    QueueHandle::new(Mailbox::new(addr, mailbox), limits)
 }
 
 impl Actor for Queue {
@@ -101,39 +105,39 @@ impl Actor for Queue {
     }
 }
 
-impl Handler<Accept> for Queue {
+impl Handler<Mail<Accept>> for Queue {
     type Result = ();
 
-    fn handle(&mut self, request: Accept, ctx: &mut Self::Context) {
-        if self.core.accept(request, now_ms()) {
+    fn handle(&mut self, mail: Mail<Accept>, ctx: &mut Self::Context) {
+        if self.core.accept(mail.open(), now_ms()) {
             self.pump(ctx);
         }
     }
 }
 
-impl Handler<ChangeDirectory> for Queue {
+impl Handler<Mail<ChangeDirectory>> for Queue {
     type Result = ();
 
-    fn handle(&mut self, changes: ChangeDirectory, ctx: &mut Self::Context) {
-        self.core.change(changes);
+    fn handle(&mut self, mail: Mail<ChangeDirectory>, ctx: &mut Self::Context) {
+        self.core.change(mail.open());
         self.pump(ctx);
     }
 }
 
-impl Handler<CarryOver> for Queue {
+impl Handler<Mail<CarryOver>> for Queue {
     type Result = ();
 
-    fn handle(&mut self, carry: CarryOver, ctx: &mut Self::Context) {
-        self.core.carry(carry);
+    fn handle(&mut self, mail: Mail<CarryOver>, ctx: &mut Self::Context) {
+        self.core.carry(mail.open());
         self.pump(ctx);
     }
 }
 
-impl Handler<Settle> for Queue {
+impl Handler<Mail<Settle>> for Queue {
     type Result = ();
 
-    fn handle(&mut self, outcome: Settle, ctx: &mut Self::Context) {
-        self.core.settle(outcome);
+    fn handle(&mut self, mail: Mail<Settle>, ctx: &mut Self::Context) {
+        self.core.settle(mail.open());
         self.pump(ctx);
     }
 }

@@ -15,12 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::fut::wrap_future;
-use actix::{Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorFutureExt, ArbiterHandle, AsyncContext, Context, Handler};
 
 use super::Unavailable;
 use super::directory::{ChangeError, DirectoryHandle};
 use super::dispatch::{DispatchError, DispatchHandle};
 use super::health::{Health, Vital};
+use super::mailbox::{Mail, Mailbox};
+use super::metrics::MailboxMeter;
 use super::now_ms;
 use super::queue::QueueError;
 use crate::domain::directory::Change;
@@ -49,14 +51,14 @@ pub struct Parts {
 /// Has the actor look for tasks.
 #[derive(Debug, Clone)]
 pub struct TasksHandle {
-    addr: Addr<Tasks>,
+    mailbox: Mailbox<Tasks>,
 }
 
 impl TasksHandle {
     /// There is a new task.
     pub fn wake(&self) {
         // A full mailbox holds others that say the same.
-        let _ = self.addr.try_send(Look);
+        let _ = self.mailbox.post(Look);
     }
 }
 
@@ -68,19 +70,23 @@ pub struct Tasks {
     _vital: Vital,
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
 struct Look;
 
 /// Starts the actor.
-pub fn start(arbiter: &ArbiterHandle, parts: Parts, health: &Health) -> TasksHandle {
+pub fn start(
+    arbiter: &ArbiterHandle,
+    parts: Parts,
+    health: &Health,
+    meter: MailboxMeter,
+) -> TasksHandle {
     let vital = health.vital("task actor");
     let addr = Tasks::start_in_arbiter(arbiter, |_| Tasks {
         parts,
         running: HashSet::new(),
         _vital: vital,
     });
-    TasksHandle { addr }
+    let mailbox = Mailbox::new(addr, meter);
+    TasksHandle { mailbox }
 }
 
 impl Actor for Tasks {
@@ -91,10 +97,10 @@ impl Actor for Tasks {
     }
 }
 
-impl Handler<Look> for Tasks {
+impl Handler<Mail<Look>> for Tasks {
     type Result = ();
 
-    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Mail<Look>, ctx: &mut Self::Context) {
         self.look(ctx);
     }
 }
