@@ -1,7 +1,7 @@
 //! `postrider doctor`: examines a store without changing it, and says what it found.
 //!
-//! Exit status: 0 healthy (with `--salvage`: all that was readable is saved), 1 damaged or not to be
-//! examined, 2 there is no store, or what was typed is wrong.
+//! Exit status: 0 healthy (with `--salvage`: all that was readable is saved), 1 damaged, without a key that
+//! its secrets are sealed under, or not to be examined, 2 there is no store, or what was typed is wrong.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

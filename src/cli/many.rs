@@ -138,14 +138,9 @@ fn say(progress: &mut Progress, task: &Value) {
     } else {
         ""
     };
-    let text = format!(
-        "{counts}{} {}: {} of {} so far",
-        text("kind"),
-        text("id"),
-        number("affected"),
-        number("examined"),
-    );
-    progress.say_part(number("percent"), &text);
+    let what = format!("{counts}{} {}", text("kind"), text("id"));
+    let far = format!("{} of {} so far", number("affected"), number("examined"));
+    progress.say_part(number("percent"), &what, &far);
 }
 
 /// What a task has done, or would have.

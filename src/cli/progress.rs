@@ -30,12 +30,12 @@ impl Progress {
         }
     }
 
-    /// How far it is, in hundredths of the whole.
-    pub fn say_part(&mut self, percent: u64, text: &str) {
+    /// How far `what` is, in hundredths of the whole.
+    pub fn say_part(&mut self, percent: u64, what: &str, text: &str) {
         let percent = percent.min(100);
         match self.room {
-            Some(_) => self.say(&format!("{} {percent:>3}%  {text}", bar(percent))),
-            None => self.say(&format!("{percent}%, {text}")),
+            Some(_) => self.say(&format!("{} {percent:>3}%  {what}: {text}", bar(percent))),
+            None => self.say(&format!("{what}: {percent}%, {text}")),
         }
     }
 

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
+use super::body::Whole;
 use super::error::ApiError;
 use super::gate::Caller;
 use super::{Answer, Relay, as_of_now, body, owned, tail};
@@ -38,8 +39,6 @@ use crate::outbound::{Reply, SendError};
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long a connection may take nothing.
 const MAX_STALL: Duration = Duration::from_secs(15);
-/// What can go wrong where somebody listens.
-const ERRORS: &str = "connect, timeout, closed or invalid_response";
 
 /// What is sent to who listens.
 #[derive(Serialize)]
@@ -58,14 +57,36 @@ struct Delivery<'a> {
 #[schema(as = DeliveryOutcome)]
 struct Outcome {
     /// What was answered.
-    #[schema(minimum = 100, maximum = 599)]
-    status: Option<u16>,
+    #[schema(value_type = Option<u16>, minimum = 100, maximum = 599)]
+    status: Option<Whole<u16>>,
     /// How long is asked to be waited.
-    retry_after_seconds: Option<u32>,
+    #[schema(value_type = Option<u32>, maximum = 4_294_967_295_u32)]
+    retry_after_seconds: Option<Whole<u32>>,
     /// What was said; its beginning is kept.
     body: Option<String>,
-    /// Where there was no answer: `connect`, `timeout`, `closed` or `invalid_response`.
-    error: Option<String>,
+    error: Option<Unanswered>,
+}
+
+/// Why there was no answer.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Unanswered {
+    Connect,
+    Timeout,
+    Closed,
+    InvalidResponse,
+}
+
+impl From<Unanswered> for SendError {
+    fn from(why: Unanswered) -> Self {
+        let cause = "said by who listens";
+        match why {
+            Unanswered::Connect => Self::Connect(cause.into()),
+            Unanswered::Timeout => Self::Timeout,
+            Unanswered::Closed => Self::Closed(cause.into()),
+            Unanswered::InvalidResponse => Self::InvalidResponse(cause.into()),
+        }
+    }
 }
 
 /// Hold the connection of a receiver without an address
@@ -145,9 +166,8 @@ pub async fn answer(
 
 fn said(outcome: Outcome) -> Result<Said, ApiError> {
     let invalid = |message: String| Err(ApiError::Invalid(message));
-    let cause = "said by who listens";
-    match (outcome.status, outcome.error.as_deref()) {
-        (Some(status @ 100..=599), None) => {
+    match (outcome.status, outcome.error) {
+        (Some(Whole(status @ 100..=599)), None) => {
             let mut head = outcome.body.unwrap_or_default().into_bytes();
             head.truncate(KEPT_RESPONSE_BYTES);
             Ok(Ok(Reply {
@@ -155,16 +175,12 @@ fn said(outcome: Outcome) -> Result<Said, ApiError> {
                 headers: http::HeaderMap::new(),
                 retry_after: outcome
                     .retry_after_seconds
-                    .map(|s| Duration::from_secs(s.into())),
+                    .map(|Whole(seconds)| Duration::from_secs(seconds.into())),
                 head,
             }))
         }
-        (None, Some("connect")) => Ok(Err(SendError::Connect(cause.into()))),
-        (None, Some("timeout")) => Ok(Err(SendError::Timeout)),
-        (None, Some("closed")) => Ok(Err(SendError::Closed(cause.into()))),
-        (None, Some("invalid_response")) => Ok(Err(SendError::InvalidResponse(cause.into()))),
+        (None, Some(why)) => Ok(Err(why.into())),
         (Some(_), None) => invalid("status must be from 100 to 599".to_owned()),
-        (None, Some(_)) => invalid(format!("error must be {ERRORS}")),
         _ => invalid("either status or error must be there".to_owned()),
     }
 }

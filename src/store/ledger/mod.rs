@@ -195,7 +195,8 @@ impl Ledger {
         &self.directory
     }
 
-    /// The id of the last event that was applied.
+    /// The id of the last event that was applied. A ledger that was rebuilt does not know of one that nothing is
+    /// open of and whose segment is gone.
     pub fn last_event(&self) -> Option<EventId> {
         self.meta.last_event
     }
