@@ -90,6 +90,15 @@ impl Connection {
         read_answer(&mut self.stream)
     }
 
+    /// Whether something has come, without waiting for it.
+    pub fn has_answer(&self) -> bool {
+        let stream = self.stream.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let has = stream.peek(&mut [0]).is_ok_and(|bytes| bytes > 0);
+        stream.set_nonblocking(false).unwrap();
+        has
+    }
+
     /// Waits until the other side closes; false if it sends something more, or does nothing at all.
     pub fn is_closed(&mut self) -> bool {
         match self.stream.read(&mut [0]) {
