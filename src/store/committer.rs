@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::carried::Carry;
-use super::entry::Entry;
+use super::entry::{Entry, Retired};
 use super::error::StoreError;
 use super::journal::Writer;
 use super::journal::writer::Written;
@@ -21,7 +21,7 @@ use super::state::rows::Slot;
 use crate::domain::delivery::Attempt;
 use crate::domain::directory::{Change, Directory};
 use crate::domain::event::Event;
-use crate::domain::ids::SubscriptionId;
+use crate::domain::ids::{EventId, SubscriptionId};
 
 /// Everything that is made durable by one sync.
 #[derive(Debug, Default)]
@@ -98,15 +98,22 @@ pub struct Work {
     writer: Writer,
     log: Arc<Log>,
     directory: Directory,
+    last_event: Option<EventId>,
 }
 
 impl Work {
-    /// `directory` is the one as of the journal's end.
-    pub fn new(writer: Writer, log: Arc<Log>, directory: Directory) -> Self {
+    /// `directory` and `last_event` are those as of the journal's end.
+    pub fn new(
+        writer: Writer,
+        log: Arc<Log>,
+        directory: Directory,
+        last_event: Option<EventId>,
+    ) -> Self {
         Self {
             writer,
             log,
             directory,
+            last_event,
         }
     }
 
@@ -171,8 +178,12 @@ impl Work {
         if !commit.carry.keys.is_empty() {
             records.push(Entry::encode_keys(&commit.carry.keys)?);
         }
-        if let Some(before) = commit.carry.retired {
-            records.push(Entry::encode_retired(before)?);
+        let retired = commit.carry.retired.map(|before| Retired {
+            before,
+            last_event: self.last_event,
+        });
+        if let Some(retired) = retired {
+            records.push(Entry::encode_retired(retired)?);
         }
         if !commit.events.is_empty() {
             records.push(Entry::encode_accepted(&commit.events)?);
@@ -190,7 +201,11 @@ impl Work {
         let has_events = !commit.events.is_empty();
         let events_at = written.last().filter(|_| has_events);
         let events_at = events_at.map(|record| record.position);
-        let entries = entries(commit, written.last()).into_iter();
+        // Those of another store are carried in, and may be newer.
+        let carried = commit.carry.events.iter().map(|carried| &carried.event);
+        let newest = commit.events.last().into_iter().chain(carried);
+        self.last_event = self.last_event.max(newest.map(|event| event.meta.id).max());
+        let entries = entries(commit, retired, written.last()).into_iter();
         let records = entries.zip(&written);
         let records = records.map(|(entry, written)| log_record(entry, written));
         self.log.publish(records.collect(), &self.directory);
@@ -215,7 +230,7 @@ fn touch(attempts: &[Attempt], changes: &[Change], touched: &mut HashSet<(Subscr
 }
 
 /// What was written, in the same order; `last` is the last record of it.
-fn entries(commit: Commit, last: Option<&Written>) -> Vec<Entry> {
+fn entries(commit: Commit, retired: Option<Retired>, last: Option<&Written>) -> Vec<Entry> {
     let Commit {
         changes,
         attempts,
@@ -228,7 +243,7 @@ fn entries(commit: Commit, last: Option<&Written>) -> Vec<Entry> {
     entries.extend((!attempts.is_empty()).then_some(Entry::Settled(attempts)));
     entries.extend((!carry.events.is_empty()).then_some(Entry::Carried(carry.events)));
     entries.extend((!carry.keys.is_empty()).then_some(Entry::Keys(carry.keys)));
-    entries.extend(carry.retired.map(Entry::Retired));
+    entries.extend(retired.map(Entry::Retired));
     if let Some(record) = last.filter(|_| !events.is_empty()) {
         entries.push(Entry::Accepted(shared(events, record)));
     }

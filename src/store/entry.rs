@@ -19,6 +19,7 @@ use super::journal::Raw;
 use crate::domain::delivery::{Attempt, OpenDelivery};
 use crate::domain::directory::Change;
 use crate::domain::event::{Event, EventMeta};
+use crate::domain::ids::EventId;
 
 const ACCEPTED: u8 = 1;
 const UNTIMED_SETTLED: u8 = 2;
@@ -67,8 +68,18 @@ pub enum Entry {
     Carried(Vec<CarriedEvent>),
     /// Idempotency keys outlive their segment.
     Keys(Vec<CarriedKey>),
-    /// The segments before this position may be gone: nothing in them is needed.
-    Retired(u64),
+    /// Segments may be gone: nothing in them is needed.
+    Retired(Retired),
+}
+
+/// That segments may be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// Those before this position.
+    pub before: u64,
+    /// The last event that was accepted until then, which may have been in one of them: ids go on after it.
+    /// The first releases did not say.
+    pub last_event: Option<EventId>,
 }
 
 impl Entry {
@@ -128,10 +139,10 @@ impl Entry {
     }
 
     /// The record of segments that may go.
-    pub fn encode_retired(before: u64) -> Result<Raw, StoreError> {
+    pub fn encode_retired(retired: Retired) -> Result<Raw, StoreError> {
         Ok(Raw {
             kind: RETIRED,
-            payload: encode(&before)?,
+            payload: encode(&(retired.before, retired.last_event))?,
         })
     }
 
@@ -173,7 +184,7 @@ impl Entry {
             }
             CARRIED => Self::Carried(carried::decode_events::<OpenDelivery>(payload)?),
             KEYS => Self::Keys(decode("a record of idempotency keys", payload)?),
-            RETIRED => Self::Retired(decode("a record of retired segments", payload)?),
+            RETIRED => Self::Retired(decode_retired(payload)?),
             _ => return Ok(None),
         }))
     }
@@ -186,6 +197,19 @@ fn older<T: DeserializeOwned + Into<U>, U>(
 ) -> Result<Vec<U>, StoreError> {
     let written: Vec<T> = decode(what, payload)?;
     Ok(written.into_iter().map(T::into).collect())
+}
+
+/// What was added to it stands at its end, where older releases do not look.
+fn decode_retired(payload: &Bytes) -> Result<Retired, StoreError> {
+    const WHAT: &str = "a record of retired segments";
+    let before = decode(WHAT, payload)?;
+    let is_alone = encode(&before)?.len() == payload.len();
+    let (before, last_event) = if is_alone {
+        (before, None)
+    } else {
+        decode(WHAT, payload)?
+    };
+    Ok(Retired { before, last_event })
 }
 
 fn decode_accepted(payload: &Bytes) -> Result<Vec<Event>, StoreError> {
@@ -276,7 +300,27 @@ pub(super) fn decode<T: DeserializeOwned>(
 mod tests {
     use super::*;
     use crate::domain::event::Content;
-    use crate::domain::ids::{AccountId, EventId, IntegrationId};
+    use crate::domain::ids::{AccountId, IntegrationId};
+
+    #[test]
+    fn what_retired_segments_leave_behind_is_read_also_where_the_last_event_is_not_told() {
+        let id = EventId(uuid::Uuid::from_u128(7));
+        for (before, last_event) in [(0, None), (1 << 40, Some(id)), (64, None)] {
+            let retired = Retired { before, last_event };
+            let raw = Entry::encode_retired(retired).unwrap();
+            let read = Entry::decode(RETIRED, &raw.payload.into()).unwrap();
+            assert!(matches!(read, Some(Entry::Retired(it)) if it == retired));
+            let first = Bytes::from(encode(&before).unwrap());
+            let read = Entry::decode(RETIRED, &first).unwrap();
+            let untold = Retired {
+                before,
+                last_event: None,
+            };
+            assert!(matches!(read, Some(Entry::Retired(it)) if it == untold));
+        }
+        let cut = Bytes::from(encode(&(1_u64, Some(id))).unwrap()).slice(..9);
+        assert!(Entry::decode(RETIRED, &cut).is_err());
+    }
 
     #[test]
     fn events_survive_being_written_and_read() {

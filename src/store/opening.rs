@@ -72,9 +72,10 @@ pub fn open(options: &Options) -> Result<Opened, StoreError> {
     let recovered = recover(&layout, &site, options, recovery::recover)?;
     reserve::keep(disk, &options.dir, options.min_free_bytes)?;
     let directory = recovered.ledger.directory().clone();
+    let last_event = recovered.ledger.last_event();
     let writer = Writer::resume(layout, recovered.tail)?;
     Ok(Opened {
-        work: Work::new(writer, Arc::clone(&recovered.log), directory),
+        work: Work::new(writer, Arc::clone(&recovered.log), directory, last_event),
         log: recovered.log,
         state: recovered.state,
         ledger: recovered.ledger,

@@ -103,8 +103,8 @@ impl Findings {
             }
             Step::Record(frame) => match decode(layout, frame) {
                 Ok(entry) => {
-                    if let Some(Entry::Retired(before)) = &entry {
-                        self.retired = self.retired.max(*before);
+                    if let Some(Entry::Retired(retired)) = &entry {
+                        self.retired = self.retired.max(retired.before);
                     }
                     self.contents.add(frame, entry.as_ref());
                     self.tracked.add(frame, entry.as_ref());

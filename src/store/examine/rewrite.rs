@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-use crate::store::entry::Entry;
+use crate::store::entry::{Entry, Retired};
 use crate::store::error::StoreError;
 use crate::store::journal::record::{HEADER_BYTES, Header, NO_PREVIOUS, VERSION, framed_bytes};
 use crate::store::journal::{Frame, Layout, Raw};
@@ -67,7 +67,12 @@ impl Rewriter {
         if before <= named {
             return Ok(());
         }
-        let Raw { kind, payload } = Entry::encode_retired(before)?;
+        // What is copied says which events there were.
+        let given_up = Retired {
+            before,
+            last_event: None,
+        };
+        let Raw { kind, payload } = Entry::encode_retired(given_up)?;
         let end = self.layout.offset_of(segment.end) + framed_bytes(payload.len()) as u64;
         if end >= self.layout.segment_bytes {
             self.begin(segment.number + 1)?;

@@ -177,8 +177,8 @@ impl Copying<'_> {
         if let Some(Entry::Accepted(events)) = &entry {
             self.saved.events += events.len() as u64;
         }
-        if let Some(Entry::Retired(before)) = &entry {
-            self.retired = self.retired.max(*before);
+        if let Some(Entry::Retired(retired)) = &entry {
+            self.retired = self.retired.max(retired.before);
         }
         let kind = match &entry {
             // A rebuild passes over heads, since it has seen the changes that led to them. These it

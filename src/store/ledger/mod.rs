@@ -195,8 +195,7 @@ impl Ledger {
         &self.directory
     }
 
-    /// The id of the last event that was applied. A ledger that was rebuilt does not know of one that nothing is
-    /// open of and whose segment is gone.
+    /// The id of the last event that was applied.
     pub fn last_event(&self) -> Option<EventId> {
         self.meta.last_event
     }
@@ -259,7 +258,10 @@ impl Ledger {
                     self.carry_key(key, Place { position, index })?;
                 }
             }
-            Some(Entry::Retired(before)) => self.meta.retired = self.meta.retired.max(*before),
+            Some(Entry::Retired(retired)) => {
+                self.meta.retired = self.meta.retired.max(retired.before);
+                self.meta.last_event = self.meta.last_event.max(retired.last_event);
+            }
             Some(Entry::Snapshot(_)) | None => {}
         }
         self.blank &= matches!(record.entry, Some(Entry::Snapshot(_)));

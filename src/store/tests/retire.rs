@@ -11,7 +11,9 @@ use crate::domain::retention::Retention;
 use crate::store::carried::CarriedKey;
 use crate::store::committer::Commit;
 use crate::store::error::StoreError;
-use crate::store::fixtures::{all_open, apply_all, checkpoint, commit, event, options, scratch};
+use crate::store::fixtures::{
+    all_open, apply_all, checkpoint, commit, event, event_id, options, scratch,
+};
 use crate::store::retention::Oldest;
 use crate::store::state::rows::{self, IDEMPOTENCY_KEEP_MS, KeyedRequest};
 use crate::store::{Store, open, retention};
@@ -264,4 +266,47 @@ fn a_key_that_was_used_anew_keeps_its_newest_answer_when_its_segment_goes() {
     let row = store.state.get(&rows::keyed(&SCOPE)).unwrap().unwrap();
     let known: KeyedRequest = rows::decode("an idempotency key", &row).unwrap();
     assert_eq!(Some(known.first), newest);
+}
+
+#[test]
+fn ids_go_on_after_an_event_whose_segment_is_gone_also_in_the_journal_alone() {
+    let kept = Retention {
+        max_bytes: Some(0),
+        ..TWO_SEGMENTS
+    };
+    let dir = scratch();
+    let mut store = open(&options(dir.path())).unwrap();
+    let events = Commit {
+        events: vec![event(1, 10), event(2, 10)],
+        ..Commit::default()
+    };
+    let accepted_at = commit(&store, events).events_at.unwrap();
+    // The second time nothing but the record of the first tells of them.
+    for _ in 0..2 {
+        fill_with_changes(&store);
+        apply_all(&mut store);
+        while retention::oldest(&store.log, &kept, 1).unwrap().is_some() {
+            step(&mut store, &kept, 1);
+        }
+        assert!(accepted_at < store.log.start(), "their segment is gone");
+        drop(store);
+        std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+        store = open(&options(dir.path())).unwrap();
+        assert!(store.report.state_rebuilt);
+        assert_eq!(store.ledger.last_event(), Some(event_id(2)));
+    }
+}
+
+/// Changes the directory until the segment is another one.
+fn fill_with_changes(store: &Store) {
+    let layout = store.log.journal().layout();
+    let full = layout.segment_of(store.log.end());
+    while layout.segment_of(store.log.end()) == full {
+        let made = Change::PutSubscription(subscription(1, 1, &["a"]).into());
+        let changes = Commit {
+            changes: vec![made],
+            ..Commit::default()
+        };
+        commit(store, changes);
+    }
 }
