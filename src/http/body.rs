@@ -85,7 +85,7 @@ pub async fn read(
         arriving: arriving.clone(),
         bytes: 0,
     };
-    tokio::time::timeout(BODY_TIMEOUT, collect(payload, limit_bytes, part))
+    tokio::time::timeout(BODY_TIMEOUT, collect(payload, limit_bytes, stated, part))
         .await
         .map_err(|_| ApiError::BodyTimeout)?
 }
@@ -93,6 +93,7 @@ pub async fn read(
 async fn collect(
     mut payload: Payload,
     limit_bytes: usize,
+    stated: Option<usize>,
     mut part: Part,
 ) -> Result<Bytes, ApiError> {
     let cut_off = || ApiError::Malformed("The body was cut off".to_owned());
@@ -115,6 +116,12 @@ async fn collect(
         part.grow(piece.len())?;
         if whole.len() + piece.len() > limit_bytes {
             return Err(ApiError::too_large("The body", limit_bytes));
+        }
+        // A length is believed once an eighth of it is here. To grow by doubling would leave behind what was
+        // outgrown, in all as much as the body.
+        let rest = stated.and_then(|stated| stated.checked_sub(whole.len()));
+        if let Some(rest) = rest.filter(|rest| rest / 8 <= whole.len()) {
+            whole.reserve(rest);
         }
         whole.extend_from_slice(&piece);
         next = payload.next().await;

@@ -90,13 +90,16 @@ impl Connection {
         read_answer(&mut self.stream)
     }
 
-    /// Whether something has come, without waiting for it.
-    pub fn has_answer(&self) -> bool {
+    /// Whether something has come, without waiting for it; `None` once the other side has closed.
+    pub fn has_answer(&self) -> Option<bool> {
         let stream = self.stream.get_ref();
         stream.set_nonblocking(true).unwrap();
-        let has = stream.peek(&mut [0]).is_ok_and(|bytes| bytes > 0);
+        let peeked = stream.peek(&mut [0]);
         stream.set_nonblocking(false).unwrap();
-        has
+        match peeked {
+            Ok(bytes) => (bytes > 0).then_some(true),
+            Err(error) => (error.kind() == io::ErrorKind::WouldBlock).then_some(false),
+        }
     }
 
     /// Waits until the other side closes; false if it sends something more, or does nothing at all.
