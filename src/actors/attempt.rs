@@ -3,15 +3,18 @@
 //! Composes the signed request, posts it, and turns what comes back into the attempt's record, without the
 //! secrets that the receiver may have repeated. It never decides when to send; that is the lane's work.
 
+mod lines;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
-use log::{Level, log_enabled};
 use zeroize::Zeroizing;
 
+pub use self::lines::log_attempt;
+use self::lines::log_failure;
 use super::listeners::Carrier;
 use super::now_ms;
 use super::vault::Vault;
@@ -26,11 +29,9 @@ use crate::domain::retry::Schedule;
 use crate::domain::scrub::{Secrets, scrub};
 use crate::domain::sealed::SealError;
 use crate::domain::signature::{SigningKey, sign_all};
-use crate::outbound::{Outgoing, SendError};
+use crate::outbound::Outgoing;
 use crate::store::ledger::Todo;
 
-/// The target of a line for each attempt.
-const TARGET: &str = "attempt";
 /// What the relay calls itself to receivers.
 pub const USER_AGENT_VALUE: &str = concat!("Postrider/", env!("CARGO_PKG_VERSION"));
 
@@ -351,47 +352,6 @@ fn describe(content: &Content, headers: &mut HeaderMap) {
     if let Some(content_type) = content_type {
         headers.insert(CONTENT_TYPE, content_type);
     }
-}
-
-/// The class goes into the attempt's record, for the tenant; the cause may name addresses, and goes
-/// into the operator's log only.
-fn log_failure(target: &Target, error: &SendError) {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    log::debug!(
-        target: TARGET,
-        subscription:% = target.subscription.id, error = error.class(); "an attempt fails: {cause}"
-    );
-}
-
-/// A line for an attempt. What the receiver answered is in the record alone.
-pub fn log_attempt(record: &Attempt) {
-    // Whoever asks for more gets all of them; at `info` there are only so many a second.
-    let level = if log_enabled!(target: TARGET, Level::Debug) {
-        Level::Debug
-    } else {
-        Level::Info
-    };
-    let outcome = match record.outcome {
-        Outcome::Delivered => "delivered",
-        Outcome::Retry { .. } => "retrying",
-        Outcome::Dead => "dead",
-        Outcome::Cancelled => "cancelled",
-    };
-    log::log!(
-        target: TARGET, level,
-        event:% = record.event,
-        subscription:% = record.subscription,
-        delivery:% = record.delivery(),
-        attempt = record.number,
-        outcome = outcome,
-        status = record.status,
-        error = record.error.as_deref(),
-        duration_ms = record.duration_ms;
-        "attempt"
-    );
 }
 
 fn millis(duration: Duration) -> u32 {

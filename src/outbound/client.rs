@@ -113,7 +113,7 @@ impl Client {
         let limit = outgoing.timeout;
         let mut request = request(outgoing);
         let connection = capture_connection(&mut request);
-        // Boxed, for each future around it would move its kilobytes: a backlog drains by 4 % faster.
+        // Boxed, for each future around it would move its kilobytes.
         let exchange = Box::pin(progress.follow(self.exchange(request, &progress)));
         let reply = timeout(limit, exchange).await;
         Sent {

@@ -232,7 +232,8 @@ fn what_came_of_it_is_what_whoever_listens_says() {
     };
     for (said, status, fact, value) in [
         (
-            json!({ "status": 204 }),
+            // A whole number, however it is written.
+            json!({ "status": 204.0, "retry_after_seconds": 1.0 }),
             "delivered",
             "status_code",
             json!(204),
@@ -255,6 +256,18 @@ fn what_came_of_it_is_what_whoever_listens_says() {
             "error",
             json!("closed"),
         ),
+        (
+            json!({ "error": "timeout" }),
+            "dead",
+            "error",
+            json!("timeout"),
+        ),
+        (
+            json!({ "error": "invalid_response" }),
+            "dead",
+            "error",
+            json!("invalid_response"),
+        ),
     ] {
         let uuid = relay.send(&shop, &samples::event("a.b", 1));
         let exchange = ear.next().unwrap().data["exchange"].clone();
@@ -262,11 +275,16 @@ fn what_came_of_it_is_what_whoever_listens_says() {
             json!({}),
             json!({ "status": 99 }),
             json!({ "status": 200, "error": "connect" }),
-            json!({ "error": "bored" }),
+            json!({ "status": 200, "retry_after_seconds": 1.5 }),
+            json!({ "status": 200, "retry_after_seconds": u64::from(u32::MAX) + 1 }),
             json!({ "colour": "red" }),
         ] {
             answer(&exchange, &nonsense).expect(422);
         }
+        let refused = answer(&exchange, &json!({ "error": "bored" })).expect(422);
+        let message = text(&refused["message"]);
+        assert!(message.starts_with("error: "), "{message}");
+        assert!(message.contains("invalid_response"), "{message}");
         answer(&exchange, &said).expect(204);
         answer(&exchange, &said).expect(404);
         let event = relay.wait_for_deliveries(&uuid, status);
