@@ -1,3 +1,5 @@
+//! What the layers of a configuration make of each other, and what is refused of them.
+
 use std::time::Duration;
 
 use super::*;
