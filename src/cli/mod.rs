@@ -49,6 +49,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Loaded, Sources};
+use crate::telemetry;
 
 /// It failed: the relay refused, could not be reached, or a file could not be written.
 const EXIT_FAILED: u8 = 1;
@@ -263,7 +264,7 @@ pub enum CliError {
     Config(#[from] ConfigError),
     /// The log cannot be set up.
     #[error(transparent)]
-    Telemetry(#[from] crate::telemetry::TelemetryError),
+    Telemetry(#[from] telemetry::TelemetryError),
     /// The relay did not start, or ended.
     #[error(transparent)]
     App(#[from] crate::app::AppError),
@@ -363,6 +364,7 @@ pub fn run() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
+            telemetry::fall_silent();
             for line in error.to_string().lines() {
                 // The exit status says it even where nobody listens.
                 let _ = writeln!(std::io::stderr(), "postrider: {line}");

@@ -10,7 +10,7 @@ mod line;
 mod repeats;
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use chrono::Utc;
 use log::{LevelFilter, Log, Metadata, Record};
@@ -59,7 +59,7 @@ pub fn init(log: &config::Log) -> Result<(), TelemetryError> {
     Ok(())
 }
 
-/// Changes what is logged from now on.
+/// Changes what is logged from now on; a line that is being written is done when this returns.
 pub fn set_levels(levels: LogLevels) {
     if let Some(logger) = LOGGER.get() {
         *logger
@@ -68,6 +68,15 @@ pub fn set_levels(levels: LogLevels) {
             .unwrap_or_else(PoisonError::into_inner) = levels;
         log::set_max_level(highest(levels));
     }
+}
+
+/// Logs nothing more: what is said after this is the last that is said, whatever other threads still do.
+pub fn fall_silent() {
+    set_levels(LogLevels {
+        relay: LevelFilter::Off,
+        access: LevelFilter::Off,
+        attempt: LevelFilter::Off,
+    });
 }
 
 /// Says how much was left out because it repeated itself. To be called now and then.
@@ -120,16 +129,27 @@ fn level_of(target: &str, levels: LogLevels) -> LevelFilter {
     }
 }
 
+fn is_enabled(metadata: &Metadata<'_>, levels: LogLevels) -> bool {
+    metadata.level() <= level_of(metadata.target(), levels)
+}
+
+impl Logger {
+    fn levels(&self) -> RwLockReadGuard<'_, LogLevels> {
+        self.levels.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let levels = *self.levels.read().unwrap_or_else(PoisonError::into_inner);
-        metadata.level() <= level_of(metadata.target(), levels)
+        is_enabled(metadata, *self.levels())
     }
 
     fn log(&self, record: &Record<'_>) {
+        // Held while it writes, so that whoever changes the levels knows what comes after.
+        let levels = self.levels();
         let admits =
             || record.target() == AUDIT || self.repeats.admit(record, Utc::now().timestamp());
-        if self.enabled(record.metadata()) && admits() {
+        if is_enabled(record.metadata(), *levels) && admits() {
             self.writer.log(record);
         }
     }
