@@ -118,7 +118,7 @@ fn oldest(relay: &Value, backlog: &Value) -> String {
     let shown = |seconds| span(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     match (pending_s > 0.0, due_s > 0.0) {
         (false, false) if is_open.contains(&true) => {
-            "undelivered for seconds, or held back by a pause".to_owned()
+            "undelivered for a few seconds at most, unless a pause holds it back".to_owned()
         }
         (false, false) => "nothing waits".to_owned(),
         (true, false) => format!("undelivered for {}", shown(pending_s)),
