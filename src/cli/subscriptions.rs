@@ -11,12 +11,12 @@ use clap::{ArgGroup, Args, Subcommand};
 use http::Method;
 use serde_json::{Value, json};
 
+use self::manner::Manner;
 use super::CliError;
 use super::ask::{All, AskArgs, Many, One};
 use super::many::Wish;
 use super::resource::Resource;
 use super::values::{self, object};
-use manner::Manner;
 
 /// What is read of a secret: more than any has.
 const MAX_SECRET_BYTES: u64 = 4096;

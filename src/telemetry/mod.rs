@@ -3,7 +3,8 @@
 //! - Libraries log at `warn` and never below, whatever is asked for: their finer levels print headers and
 //!   bodies, and with them secrets.
 //! - What repeats is limited (`repeats`), so that no stranger fills a disk by it.
-//! - The levels can be changed while it runs ([`set_levels`]).
+//! - The levels can be changed while it runs ([`set_levels`]). After [`fall_silent`] nothing is logged, so that
+//!   what a process says as it ends is its last line.
 //! - What is logged is up to the caller; nothing here redacts. `docs/logs.md` has every field.
 
 mod line;
@@ -13,6 +14,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use chrono::Utc;
+use env_logger::Target;
 use log::{LevelFilter, Log, Metadata, Record};
 
 use self::repeats::Repeats;
@@ -52,7 +54,7 @@ pub fn init(log: &config::Log) -> Result<(), TelemetryError> {
     let logger = LOGGER.get_or_init(|| Logger {
         levels: RwLock::new(log.levels),
         repeats: Repeats::default(),
-        writer: writer(json),
+        writer: writer(json, Target::Stderr),
     });
     log::set_logger(logger)?;
     log::set_max_level(highest(log.levels));
@@ -62,21 +64,14 @@ pub fn init(log: &config::Log) -> Result<(), TelemetryError> {
 /// Changes what is logged from now on; a line that is being written is done when this returns.
 pub fn set_levels(levels: LogLevels) {
     if let Some(logger) = LOGGER.get() {
-        *logger
-            .levels
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = levels;
+        logger.set_levels(levels);
         log::set_max_level(highest(levels));
     }
 }
 
 /// Logs nothing more: what is said after this is the last that is said, whatever other threads still do.
 pub fn fall_silent() {
-    set_levels(LogLevels {
-        relay: LevelFilter::Off,
-        access: LevelFilter::Off,
-        attempt: LevelFilter::Off,
-    });
+    set_levels(LogLevels::of(LevelFilter::Off));
 }
 
 /// Says how much was left out because it repeated itself. To be called now and then.
@@ -98,9 +93,9 @@ fn highest(levels: LogLevels) -> LevelFilter {
     relay.max(access).max(attempt)
 }
 
-fn writer(json: bool) -> env_logger::Logger {
+fn writer(json: bool, target: Target) -> env_logger::Logger {
     let mut builder = env_logger::Builder::new();
-    builder.target(env_logger::Target::Stderr);
+    builder.target(target);
     builder.filter_level(LevelFilter::Trace);
     builder.format(move |out, record| {
         let line = if json {
@@ -137,6 +132,10 @@ impl Logger {
     fn levels(&self) -> RwLockReadGuard<'_, LogLevels> {
         self.levels.read().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn set_levels(&self, levels: LogLevels) {
+        *self.levels.write().unwrap_or_else(PoisonError::into_inner) = levels;
+    }
 }
 
 impl Log for Logger {
@@ -161,7 +160,14 @@ impl Log for Logger {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Barrier};
+    use std::{io, thread};
+
     use super::*;
+
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 200;
 
     #[test]
     fn libraries_never_log_below_warn_and_requests_have_a_level_of_their_own() {
@@ -186,5 +192,61 @@ mod tests {
         let quiet = LogLevels::of(LevelFilter::Error);
         assert_eq!(level_of("hyper", quiet), LevelFilter::Error);
         assert_eq!(highest(levels), LevelFilter::Trace);
+    }
+
+    /// Counts the bytes that arrive; slow enough for others to come between a decision and its line.
+    struct Counted(Arc<AtomicUsize>);
+
+    impl io::Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            thread::yield_now();
+            self.0.fetch_add(bytes.len(), Ordering::SeqCst);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written after the log fell silent, while some threads still log.
+    fn written_after_silence() -> usize {
+        let written = Arc::new(AtomicUsize::new(0));
+        let logger = Logger {
+            levels: RwLock::new(LogLevels::of(LevelFilter::Info)),
+            repeats: Repeats::default(),
+            writer: writer(true, Target::Pipe(Box::new(Counted(Arc::clone(&written))))),
+        };
+        let all_log = Barrier::new(THREADS + 1);
+        let record = || {
+            Record::builder()
+                .target(AUDIT)
+                .level(log::Level::Info)
+                .build()
+        };
+        let until_then = thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    logger.log(&record());
+                    all_log.wait();
+                    while logger.enabled(record().metadata()) {
+                        logger.log(&record());
+                    }
+                    logger.log(&record());
+                });
+            }
+            all_log.wait();
+            logger.set_levels(LogLevels::of(LevelFilter::Off));
+            written.load(Ordering::SeqCst)
+        });
+        assert!(until_then > 0, "something was logged before");
+        written.load(Ordering::SeqCst) - until_then
+    }
+
+    #[test]
+    fn nothing_is_written_after_the_log_fell_silent_whoever_still_logs() {
+        for round in 0..ROUNDS {
+            assert_eq!(written_after_silence(), 0, "bytes in round {round}");
+        }
     }
 }

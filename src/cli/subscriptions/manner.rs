@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::values;
+use crate::cli::values;
 
 /// How events are sent.
 #[derive(Debug, Args)]
